@@ -28,7 +28,7 @@ def _as_main(namespace: dict[str, Any]) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/**/*.md"],
+    patterns=["*.md"],
     path=str(Path(__file__).parent),
     setup=_as_main,
     fixtures=["_empty_folder"],
