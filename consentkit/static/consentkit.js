@@ -1,0 +1,286 @@
+/* consentkit: the banner, the dialog and gated tags. Everything also works without this file, by plain forms.
+   It reads data-action, data-status, data-revision and data-gcm of its own tag. */
+(() => {
+  "use strict";
+  if (window.consentkit) return;
+
+  const own = document.currentScript;
+  const page = own.dataset;
+  const html = document.documentElement.dataset;
+  const find = (selector, from = document) => from.querySelector(selector);
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+  const on = (type, listener, target = document) => target.addEventListener(type, listener);
+
+  const FORM = "[data-consent-form]";
+  const DIALOG = "[data-consent-dialog]";
+  const NOTE = "[data-consent-note]";
+  const GATED = 'script[type="text/plain"][data-category],template[data-category],[data-category][data-src]';
+  const SCRIPT_TYPE = /^$|^module$|javascript$/i;
+
+  const ran = new Set(); /* keys of which something runs on this page */
+  let state = { decided: false, granted: [] };
+  let seen = ""; /* the cookie when it was last looked at */
+  let busy = false;
+  let leaving = false;
+  let opener = null;
+  let queue = Promise.resolve();
+  let channel = null;
+
+  /* ---- what is known ---- */
+
+  const allows = (key) => key === "necessary" || state.granted.includes(key);
+  const cookie = () => (/(?:^|; )consent_hint=([^;]*)/.exec(document.cookie) || ["", ""])[1];
+  const keyOf = (box) => box.dataset.key || box.value;
+  const asked = () => all(`${DIALOG} [name=category],${DIALOG} [name=purpose]`).map(keyOf);
+
+  function hint() {
+    const [revision, mark, ...granted] = (seen = cookie()).split("~");
+    return { revision: revision || page.revision, decided: mark === "d", granted };
+  }
+
+  function apply(next, source) {
+    const was = state.granted;
+    const changed = next.changed || [
+      ...next.granted.filter((key) => !was.includes(key)),
+      ...was.filter((key) => !next.granted.includes(key)),
+    ];
+    state = {
+      decided: next.decided,
+      granted: next.granted,
+      denied: next.denied || asked().filter((key) => !next.granted.includes(key)),
+      changed,
+      source,
+      revision: next.revision || page.revision,
+      id: next.id || null,
+      at: next.at || null,
+    };
+    html.consent = state.decided ? "decided" : "undecided";
+    html.consentGranted = state.granted.join(" ");
+    signal("update");
+    const event = new CustomEvent("consentkit:change", { detail: { ...state }, cancelable: true });
+    const stay = !document.dispatchEvent(event);
+    if (!stay && [...ran].some((key) => !allows(key))) leaving = true; /* only a new page stops what runs */
+    else rescan();
+  }
+
+  /* The cookie may have changed elsewhere: in another tab, or while this page was in the back-forward cache. */
+  async function refresh() {
+    if (cookie() === seen) return;
+    let next = hint();
+    if (next.revision !== page.revision) {
+      next = await ask(page.status).catch(() => ({ granted: [] }));
+      seen = cookie();
+    }
+    const { decided = false, granted } = next;
+    if (decided !== state.decided || `${granted}` !== `${state.granted}`) apply({ decided, granted }, "restored");
+    if (leaving) location.reload();
+  }
+
+  /* ---- gated tags ---- */
+
+  const identity = (text) => text;
+  const policy = (() => {
+    try {
+      return trustedTypes.createPolicy("consentkit", { createScript: identity, createScriptURL: identity });
+    } catch {
+      return { createScript: identity, createScriptURL: identity };
+    }
+  })();
+
+  const keysOf = (tag) => tag.dataset.category.trim().split(/\s+/);
+
+  /* A tag without the page's nonce did not come from the page's author. */
+  const trusted = (tag) => !own.nonce || tag.nonce === own.nonce;
+
+  async function run(tags, waiting = []) {
+    for (const tag of tags) {
+      if (!tag.isConnected || !keysOf(tag).every(allows)) continue;
+      if (tag.localName === "script") {
+        if (tag.type !== "text/plain" || !trusted(tag)) continue;
+        const { src, type } = tag.dataset;
+        const script = tag.cloneNode();
+        script.type = type || "text/javascript";
+        script.async = tag.hasAttribute("async");
+        if (src) script.src = policy.createScriptURL(src);
+        else script.text = policy.createScript(tag.textContent);
+        if (!script.src) await Promise.all(waiting);
+        else if (!script.async) waiting.push(new Promise((done) => ["load", "error"].map((e) => on(e, done, script))));
+        if (!tag.isConnected || !keysOf(tag).every(allows)) continue;
+        tag.replaceWith(script);
+      } else if (tag.localName === "template") {
+        const content = document.importNode(tag.content, true);
+        const scripts = all("script", content).filter((script) => SCRIPT_TYPE.test(script.type));
+        for (const script of scripts) {
+          script.dataset.type = script.type;
+          script.dataset.category = tag.dataset.category;
+          script.type = "text/plain";
+        }
+        tag.closest("[data-consent-embed]")?.setAttribute("data-consent-shown", "");
+        tag.replaceWith(content);
+        await run(scripts, waiting);
+      } else {
+        const url = new URL(tag.dataset.src, document.baseURI);
+        tag.removeAttribute("data-src");
+        if (/^https?:$/.test(url.protocol)) tag.src = url.href;
+      }
+      keysOf(tag).map((key) => ran.add(key));
+    }
+  }
+
+  function rescan(root = document) {
+    queue = queue.then(() => run(all(GATED, root))).catch(console.error);
+    return queue;
+  }
+
+  /* ---- Google Consent Mode v2: one default before any tag, then one update per decision ---- */
+
+  function signal(command) {
+    if (!page.gcm) return;
+    const values = {};
+    for (const pair of page.gcm.split(" ")) {
+      const [name, keys] = pair.split("=");
+      values[name] = keys && keys.split(",").every(allows) ? "granted" : "denied";
+    }
+    if (command === "default") values.wait_for_update = 500;
+    const layer = (window.dataLayer ||= []);
+    (function () {
+      layer.push(arguments);
+    })("consent", command, values);
+  }
+
+  /* ---- answers ---- */
+
+  async function ask(url, options) {
+    const signal = AbortSignal.timeout(15000);
+    const response = await fetch(url, { headers: { Accept: "application/json" }, signal, ...options });
+    if (!response.ok) throw response;
+    const answer = await response.json();
+    if (!Array.isArray(answer.granted)) throw response;
+    return answer;
+  }
+
+  async function answer(decision, form, source, keys = []) {
+    if (busy || !form) return;
+    const dialog = find(DIALOG);
+    const error = find("[data-consent-error]", form);
+    const body = new URLSearchParams(new FormData(form));
+    body.set("decision", decision);
+    for (const key of keys) body.append(find(`${DIALOG} [value="${CSS.escape(key)}"]`)?.name || "purpose", key);
+    busy = true;
+    error.textContent = "";
+    form.setAttribute("aria-busy", "true");
+    try {
+      apply(await ask(form.getAttribute("action"), { method: "POST", body }), source);
+    } catch (problem) {
+      if (problem.status === 409) {
+        /* The text has changed since this page was made: answer on the page that is never cached. */
+        const next = encodeURIComponent(location.pathname + location.search);
+        location.assign(`${form.getAttribute("action")}?outdated=1&locale=${body.get("locale")}&next=${next}`);
+      } else if (form.getClientRects().length) error.textContent = find(NOTE).dataset.error;
+      else say("error");
+      return;
+    } finally {
+      busy = false;
+      form.removeAttribute("aria-busy");
+    }
+    seen = cookie();
+    if (dialog?.open) dialog.close();
+    channel?.postMessage("");
+    if (!leaving) return say(decision);
+    history.replaceState({ ...history.state, consentkit: decision }, "");
+    location.reload();
+  }
+
+  function say(what) {
+    const note = find(NOTE);
+    if (!note) return;
+    note.hidden = false;
+    find("p", note).textContent = note.getAttribute(`data-${what}`) || note.dataset.save;
+    note.focus();
+  }
+
+  function hush() {
+    find(NOTE).hidden = true;
+    const target = opener?.getClientRects().length ? opener : find("main") || find("h1");
+    if (target && target.tabIndex < 0) target.tabIndex = -1;
+    target?.focus({ preventScroll: true });
+  }
+
+  function preferences(key, from = document.activeElement) {
+    const dialog = find(DIALOG);
+    if (!dialog?.showModal) return false;
+    opener = from;
+    for (const box of all("input[type=checkbox]", dialog)) box.checked = allows(keyOf(box));
+    for (const error of all("[data-consent-error]")) error.textContent = "";
+    if (!dialog.open) dialog.showModal();
+    if (key) find(`[value="${CSS.escape(key)}"]`, dialog)?.focus();
+    return true;
+  }
+
+  function show() {
+    html.consent = "undecided";
+    find("[data-consent-banner] button")?.focus();
+  }
+
+  /* ---- listeners: all on the document, so that swapped pages need no new ones ---- */
+
+  const sourceOf = (element) =>
+    element.closest(DIALOG) ? "dialog" : element.closest("[data-consent-banner]") ? "banner" : "api";
+
+  on("submit", (event) => {
+    const button = event.submitter;
+    const form = button?.closest(FORM);
+    if (!form || button.name !== "decision") return;
+    event.preventDefault();
+    answer(button.value, form, sourceOf(button));
+  });
+
+  on("click", (event) => {
+    const dialog = find(DIALOG);
+    if (event.target === dialog) return dialog.close(); /* the backdrop is no answer */
+    const element = event.target.closest("[data-consent-action]");
+    let action = element?.dataset.consentAction;
+    if (!action || element.name === "decision") return;
+    if (action === "save") action = "preferences"; /* outside of the dialog nothing was chosen yet */
+    if (action === "preferences" ? preferences(element.dataset.consentKey, element) : find(FORM)) event.preventDefault();
+    if (action === "show") show();
+    else if (action === "close") dialog.close();
+    else if (action === "hide") hush();
+    else if (action !== "preferences") answer(action, find(FORM), "api");
+  });
+
+  on("pageshow", (event) => {
+    if (window.BroadcastChannel) {
+      channel = new BroadcastChannel("consentkit");
+      channel.onmessage = refresh;
+    }
+    if (event.persisted) refresh();
+  }, window);
+  on("pagehide", () => channel?.close(), window); /* an open channel would keep the page out of the cache */
+  on("visibilitychange", () => document.hidden || refresh());
+  for (const swapped of ["turbo:load", "htmx:afterSwap"]) on(swapped, () => rescan());
+
+  window.consentkit = {
+    allows,
+    preferences: (key) => preferences(key),
+    rescan,
+    show,
+    get state() {
+      return { ...state };
+    },
+    /* decide("accept-all" | "reject-all" | "withdraw-all"), decide("save", keys that are allowed) */
+    decide: (decision, keys) => answer(decision, find(FORM), "api", keys),
+  };
+
+  /* ---- start ---- */
+
+  signal("default");
+  if (!cookie()) rescan(); /* what is necessary */
+  else if (cookie().startsWith(page.revision)) apply(hint(), "restored");
+  else refresh();
+  const said = history.state?.consentkit;
+  if (said) {
+    history.replaceState({ ...history.state, consentkit: undefined }, "");
+    say(said);
+  }
+})();
