@@ -1,0 +1,93 @@
+"""Flask extension for consent and cookie management, with an append-only ledger and gates by purpose.
+
+The names are loaded at first use, so that use without Flask imports no Flask.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consentkit.core.catalog import Bundle as Bundle
+    from consentkit.core.catalog import Category as Category
+    from consentkit.core.catalog import Controller as Controller
+    from consentkit.core.catalog import Cookie as Cookie
+    from consentkit.core.catalog import MinorRules as MinorRules
+    from consentkit.core.catalog import Party as Party
+    from consentkit.core.catalog import Policy as Policy
+    from consentkit.core.catalog import PolicyVersion as PolicyVersion
+    from consentkit.core.catalog import Purpose as Purpose
+    from consentkit.core.catalog import Site as Site
+    from consentkit.core.errors import AcceptanceMissing as AcceptanceMissing
+    from consentkit.core.errors import AssuranceTooLow as AssuranceTooLow
+    from consentkit.core.errors import CatalogError as CatalogError
+    from consentkit.core.errors import ChoiceRejected as ChoiceRejected
+    from consentkit.core.errors import ConsentKitError as ConsentKitError
+    from consentkit.core.errors import ConsentMissing as ConsentMissing
+    from consentkit.core.errors import GuardianNeeded as GuardianNeeded
+    from consentkit.core.errors import GuardianNotNeeded as GuardianNotNeeded
+    from consentkit.core.errors import LedgerBroken as LedgerBroken
+    from consentkit.core.errors import NotAttested as NotAttested
+    from consentkit.core.errors import NoticeOutdated as NoticeOutdated
+    from consentkit.core.errors import SchemaOutdated as SchemaOutdated
+    from consentkit.core.errors import SeparateConsentNeeded as SeparateConsentNeeded
+    from consentkit.core.errors import StoreUnavailable as StoreUnavailable
+    from consentkit.core.errors import TokenInvalid as TokenInvalid
+    from consentkit.core.errors import UnknownPolicy as UnknownPolicy
+    from consentkit.core.errors import UnknownPurpose as UnknownPurpose
+    from consentkit.core.gate import Decision as Decision
+    from consentkit.core.minors import Age as Age
+    from consentkit.core.record import Event as Event
+    from consentkit.core.terms import Action as Action
+    from consentkit.core.terms import Reason as Reason
+    from consentkit.core.terms import Status as Status
+    from consentkit.extension import ConsentKit as ConsentKit
+    from consentkit.kit import open_kit as open  # noqa: F401
+    from consentkit.kit_read import Consents as Consents
+    from consentkit.signals import consent_recorded as consent_recorded
+    from consentkit.signals import processing_blocked as processing_blocked
+    from consentkit.store.reading import Erased as Erased
+    from consentkit.store.tables import metadata as metadata
+    from consentkit.web.gates import current_consents as current_consents
+    from consentkit.web.gates import gated as gated
+    from consentkit.web.gates import requires_acceptance as requires_acceptance
+    from consentkit.web.gates import requires_consent as requires_consent
+
+_WHERE = {
+    "consentkit.core.catalog": (
+        "Bundle Category Controller Cookie MinorRules Party Policy PolicyVersion Purpose Site"
+    ),
+    "consentkit.core.errors": (
+        "AcceptanceMissing AssuranceTooLow CatalogError ChoiceRejected ConsentKitError ConsentMissing "
+        "GuardianNeeded GuardianNotNeeded LedgerBroken NotAttested NoticeOutdated SchemaOutdated "
+        "SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose"
+    ),
+    "consentkit.core.gate": "Decision",
+    "consentkit.core.minors": "Age",
+    "consentkit.core.record": "Event",
+    "consentkit.core.terms": "Action Reason Status",
+    "consentkit.extension": "ConsentKit",
+    "consentkit.kit": "open",
+    "consentkit.kit_read": "Consents",
+    "consentkit.signals": "consent_recorded processing_blocked",
+    "consentkit.store.reading": "Erased",
+    "consentkit.store.tables": "metadata",
+    "consentkit.web.gates": "current_consents gated requires_acceptance requires_consent",
+}
+_HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
+_RENAMED = {"open": "open_kit"}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'consentkit' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,280 @@
+"""The catalogue: what is asked, for whom, on which ground. Values only; rules are in `catalog_rules`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from consentkit.core.errors import CatalogError, UnknownPolicy, UnknownPurpose
+from consentkit.core.terms import Basis, Change, Kind, Regime
+
+Text = str | Mapping[str, str]
+"""A text, or a table of the same text by locale (BCP 47)."""
+
+SLUG = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+DEFAULT_CATEGORIES = ("necessary", "preferences", "analytics", "marketing")
+EXPRESS_METHODS = ("tick", "button")
+ACCEPTANCE_METHODS = ("tick", "button", "form", "login_button", "api", "paper", "code", "import")
+
+
+def localized(text: Text, locale: str, default: str = "en") -> str:
+    """The text in `locale`, else in its language, else in the default locale, else in any."""
+    if isinstance(text, str):
+        return text
+    for key in (locale, locale.split("-")[0], default):
+        if key in text:
+            return text[key]
+    return next(iter(text.values()), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie that a purpose sets; `name` may hold `*` and `?`."""
+
+    name: str
+    description: Text = ""
+    duration: str = ""
+    path: str = "/"
+    domain: str = ""
+
+    def matches(self, name: str) -> bool:
+        """Whether a cookie of this name is meant."""
+        return fnmatchcase(name, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A group of purposes that the banner shows as one switch. No title: the built-in text."""
+
+    key: str
+    title: Text = ""
+    description: Text = ""
+    regime: Regime = Regime.OPT_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """The unit of consent (GDPR 4(11), 6(1)), with a version of its own."""
+
+    key: str
+    title: Text = ""
+    description: Text = ""
+    version: int = 1
+    category: str | None = None
+    basis: Basis = Basis.CONSENT
+    explicit: bool = False
+    separate: bool = False
+    scoped: bool = False
+    sensitive: bool = False
+    core: bool = False
+    policies: Sequence[str] = ()
+    valid_for: str | None = None
+    reask_after: str | None = None
+    retention: str = ""
+    data: Sequence[str] = ()
+    recipients: Sequence[str] = ()
+    locations: Sequence[str] = ()
+    cookies: Sequence[Cookie] = ()
+    minors: str = "guardian"
+    assurance: str = "none"
+    signals: Sequence[str] = ()
+    dpv: Sequence[str] = ()
+    gcm: Sequence[str] = ()
+
+    @property
+    def in_bundle(self) -> bool:
+        """Whether one switch may answer it together with others (PIPL 23-39: separate consent may not)."""
+        return self.basis is Basis.CONSENT and not (self.separate or self.explicit or self.scoped)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who receives data: a recipient, a processor or a vendor (GDPR 13(1)(e))."""
+
+    key: str
+    name: str = ""
+    url: str = ""
+    contact: str = ""
+    address: str = ""
+    country: str = ""
+    role: str = ""
+    hosts: Sequence[str] = ()
+    processor: bool = False
+    webhook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """One immutable version of a policy: a text per locale. `effective` None: when published."""
+
+    version: str
+    change: Change = Change.MATERIAL
+    effective: datetime | None = None
+    acceptance: Sequence[str] = ACCEPTANCE_METHODS
+    files: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "text/markdown"
+    summary: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A document that is accepted. The order of its versions is the order they are written in."""
+
+    key: str
+    title: Text = ""
+    versions: Sequence[PolicyVersion] = ()
+    required: bool = False
+    kind: str = "policy"
+    minors: str = "allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Policies that are accepted in one act, one event each."""
+
+    key: str
+    policies: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Who decides (GDPR 4(7))."""
+
+    name: str = ""
+    contact: str = ""
+    address: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Facts about the site that the notices and pages need. Durations are ISO 8601."""
+
+    name: str = ""
+    default_locale: str = "en"
+    locales: Sequence[str] = ()
+    default_jurisdiction: str | None = None
+    visitor_retention: str = "P13M"
+    erasure_deadline: str = "P30D"
+    link: str = "strictest"
+
+
+@dataclass(frozen=True, slots=True)
+class MinorRules:
+    """The operator's rules for minors. `age`: years from which a person answers alone."""
+
+    age: int | None = None
+    children: str = "guardian"
+    unknown_age: str = "adult"
+    invitation_valid_for: str = "P14D"
+    purge_after: str = "P14D"
+    methods: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that is asked about, by kind and key."""
+
+    kind: Kind
+    key: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything that may be asked. Build it with `catalog_rules.build`, which checks it."""
+
+    controller: Controller = field(default_factory=Controller)
+    site: Site = field(default_factory=Site)
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    purposes: Mapping[str, Purpose] = field(default_factory=dict)
+    parties: Mapping[str, Party] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)
+    minors: MinorRules | None = None
+    exceptions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def purpose(self, key: str) -> Purpose:
+        """The purpose of that key, with or without the prefix `purpose:`. Raises UnknownPurpose."""
+        found = self.purposes.get(key.removeprefix("purpose:"))
+        if found is None:
+            raise UnknownPurpose(f"there is no purpose {key!r}", mend=self._known("purposes", self.purposes))
+        return found
+
+    def policy(self, key: str) -> Policy:
+        """The policy of that key. Raises UnknownPolicy."""
+        found = self.policies.get(key)
+        if found is None:
+            raise UnknownPolicy(f"there is no policy {key!r}", mend=self._known("policies", self.policies))
+        return found
+
+    def policies_of(self, key: str) -> tuple[Policy, ...]:
+        """The policies that a policy's or bundle's key means. Raises UnknownPolicy."""
+        if key in self.bundles:
+            return tuple(self.policy(member) for member in self.bundles[key].policies)
+        return (self.policy(key),)
+
+    def purposes_of(self, key: str) -> tuple[Purpose, ...]:
+        """The purposes that a key means: a category's bundled ones, or one purpose. Raises UnknownPurpose.
+
+        A purpose that has its own category's key is meant by `purpose:<key>`.
+        """
+        if key in self.categories:
+            return tuple(p for p in self.in_category(key) if p.in_bundle)
+        return (self.purpose(key),)
+
+    def every_purpose_of(self, key: str) -> tuple[Purpose, ...]:
+        """The same, but a category's purposes of whatever basis. Raises UnknownPurpose."""
+        return tuple(self.in_category(key)) if key in self.categories else (self.purpose(key),)
+
+    def items_of(self, key: str) -> tuple[Item, ...]:
+        """The purposes or policies that a key of the shared namespace means. Raises UnknownPurpose."""
+        if key in self.policies or key in self.bundles:
+            return tuple(Item(Kind.POLICY, p.key) for p in self.policies_of(key))
+        return tuple(Item(Kind.PURPOSE, p.key) for p in self.purposes_of(key))
+
+    def in_category(self, category: str) -> Iterator[Purpose]:
+        """Every purpose of a category, whatever its basis."""
+        return (p for p in self.purposes.values() if p.category == category)
+
+    @property
+    def choices(self) -> tuple[Category, ...]:
+        """The categories that have something to choose, in the order of the catalogue."""
+        return tuple(c for c in self.categories.values() if self.purposes_of(c.key))
+
+    @property
+    def apart(self) -> tuple[Purpose, ...]:
+        """Consent purposes that need an answer of their own: separate or explicit, or in no category."""
+        return tuple(
+            p
+            for p in self.purposes.values()
+            if p.basis is Basis.CONSENT and not p.scoped and (p.category is None or not p.in_bundle)
+        )
+
+    @property
+    def core_purposes(self) -> tuple[str, ...]:
+        """Keys of the purposes without which the service cannot run."""
+        return tuple(p.key for p in self.purposes.values() if p.core)
+
+    @property
+    def locales(self) -> tuple[str, ...]:
+        """The site's locales, the default one first."""
+        return tuple(dict.fromkeys((self.site.default_locale, *self.site.locales)))
+
+    @staticmethod
+    def _known(what: str, keys: Mapping[str, object]) -> str:
+        return f"Known {what}: {', '.join(sorted(keys))}" if keys else f"The catalogue has no {what}"
+
+
+def slug(key: str, where: str) -> str:
+    """Check a key. Raises CatalogError."""
+    if not SLUG.fullmatch(key):
+        raise CatalogError(
+            f"{key!r} is not a usable key",
+            key=where,
+            mend="Use lower-case letters, digits and single . _ or - between them, such as marketing.email",
+        )
+    return key

@@ -1,0 +1,288 @@
+"""What makes a catalogue valid, and what counts as a material change. A dark pattern is an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from consentkit.core.catalog import (
+    ACCEPTANCE_METHODS,
+    DEFAULT_CATEGORIES,
+    EXPRESS_METHODS,
+    Bundle,
+    Catalog,
+    Category,
+    Controller,
+    MinorRules,
+    Party,
+    Policy,
+    Purpose,
+    Site,
+    slug,
+)
+from consentkit.core.errors import CatalogError
+from consentkit.core.terms import Assurance, Basis, Change
+from consentkit.core.times import Duration
+
+TRACKER_COOKIES = (
+    *("_ga*", "_gid", "_gat*", "_gcl_*", "_fbp", "_fbc", "fr", "IDE", "_pk_*", "_hj*", "_clck", "_clsk"),
+    *("_uet*", "MUID", "_ttp", "_pin_unauth", "li_sugr", "bcookie", "_scid", "personalization_id"),
+)
+COOKIE_VALIDITY_DAYS = 13 * 31
+COOKIE_VALIDITY = "P6M"
+
+T = TypeVar("T", Category, Purpose, Party, Policy, Bundle)
+
+
+def build(
+    *,
+    purposes: Iterable[Purpose] = (),
+    policies: Iterable[Policy] = (),
+    categories: Iterable[Category] = (),
+    parties: Iterable[Party] = (),
+    bundles: Iterable[Bundle] = (),
+    controller: Controller | None = None,
+    site: Site | None = None,
+    minors: MinorRules | None = None,
+    exceptions: Mapping[str, Mapping[str, object]] | None = None,
+) -> Catalog:
+    """Put a catalogue together and check it. Raises CatalogError for the first fault."""
+    catalog = Catalog(
+        controller=controller or Controller(),
+        site=site or Site(),
+        purposes=_by_key("purposes", map(_with_defaults, purposes)),
+        policies=_by_key("policies", policies),
+        parties=_by_key("parties", parties),
+        bundles=_by_key("bundles", bundles),
+        minors=minors,
+        exceptions=exceptions or {},
+    )
+    catalog = replace(catalog, categories=_categories(catalog, _by_key("categories", categories)))
+    _check_namespace(catalog)
+    _check_durations(catalog)
+    for purpose in catalog.purposes.values():
+        _check_purpose(catalog, purpose)
+    for policy in catalog.policies.values():
+        _check_policy(catalog, policy)
+    for bundle in catalog.bundles.values():
+        for member in bundle.policies:
+            _member(member, catalog.policies, f"bundles.{bundle.key}.policies", "policy")
+    return catalog
+
+
+def _by_key(what: str, things: Iterable[T]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for thing in things:
+        slug(thing.key, what)
+        if thing.key in found:
+            raise CatalogError("is declared twice", key=f"{what}.{thing.key}", mend="Keep one of the two")
+        found[thing.key] = thing
+    return found
+
+
+def _with_defaults(purpose: Purpose) -> Purpose:
+    consent_by_cookie = purpose.cookies and purpose.basis is Basis.CONSENT
+    if consent_by_cookie and purpose.valid_for is None:
+        return replace(purpose, valid_for=COOKIE_VALIDITY)
+    return purpose
+
+
+def _categories(catalog: Catalog, declared: dict[str, Category]) -> dict[str, Category]:
+    """The declared categories in their order; before them `necessary`, after them the unused default ones."""
+    taken = {k for k, p in catalog.purposes.items() if p.category != k} | {
+        *catalog.policies,
+        *catalog.bundles,
+    }
+    used = {p.category for p in catalog.purposes.values() if p.category}
+    for key in used - {*declared, *DEFAULT_CATEGORIES}:
+        raise CatalogError(
+            f"category {key!r} is not declared", key="purposes", mend=f"Add [categories.{key}]"
+        )
+    default = {k: Category(k) for k in DEFAULT_CATEGORIES if k not in taken or k in used}
+    if "necessary" in declared:
+        default.pop("necessary")
+    return {**{k: c for k, c in default.items() if k == "necessary"}, **default, **declared}
+
+
+def _check_namespace(catalog: Catalog) -> None:
+    spaces = {"policies": catalog.policies, "bundles": catalog.bundles, "categories": catalog.categories}
+    owner: dict[str, str] = {}
+    for space, keys in spaces.items():
+        for key in keys:
+            if key in owner:
+                raise CatalogError(
+                    f"the name is taken by {owner[key]}.{key}", key=f"{space}.{key}", mend="Rename one"
+                )
+            owner[key] = space
+    for key, purpose in catalog.purposes.items():
+        if key in owner and purpose.category != key:
+            mend = f'Rename one, or put the purpose in that category (category = "{key}")'
+            raise CatalogError(f"the name is taken by {owner[key]}.{key}", key=f"purposes.{key}", mend=mend)
+
+
+def _check_purpose(catalog: Catalog, purpose: Purpose) -> None:
+    where = f"purposes.{purpose.key}"
+    if purpose.version < 1:
+        raise CatalogError("must be 1 or more", key=f"{where}.version", mend="Start with 1")
+    for recipient in purpose.recipients:
+        _member(recipient, catalog.parties, f"{where}.recipients", "party")
+    for policy in purpose.policies:
+        _member(policy, catalog.policies, f"{where}.policies", "policy")
+    if purpose.minors not in ("guardian", "never", "allowed"):
+        raise CatalogError("is not known", key=f"{where}.minors", mend="Write guardian, never or allowed")
+    if purpose.assurance not in list(Assurance):
+        raise CatalogError(
+            "is not known", key=f"{where}.assurance", mend="Write none, reasonable or verifiable"
+        )
+    _check_dark_patterns(purpose, where)
+
+
+def _check_dark_patterns(purpose: Purpose, where: str) -> None:
+    asked = purpose.basis is Basis.CONSENT
+    if purpose.category == "necessary" and asked:
+        mend = 'Give it another category, or a basis such as "contract"'
+        raise CatalogError(
+            "a necessary purpose cannot be refused, so it cannot rest on consent", key=where, mend=mend
+        )
+    if purpose.category not in (None, "necessary") and not asked and purpose.cookies:
+        mend = 'Write basis = "consent", or move the purpose to category "necessary"'
+        raise CatalogError(
+            "cookies that are not strictly necessary need consent (ePrivacy 5(3))", key=where, mend=mend
+        )
+    if purpose.sensitive and not purpose.explicit:
+        raise CatalogError(
+            "sensitive data need explicit consent (GDPR 9(2)(a))", key=where, mend="Add explicit = true"
+        )
+    if purpose.category == "necessary":
+        for cookie in purpose.cookies:
+            if any(fnmatchcase(cookie.name, tracker) for tracker in TRACKER_COOKIES):
+                mend = 'Move it to a purpose of category "analytics" or "marketing"'
+                raise CatalogError(f"{cookie.name} is a tracker's cookie", key=f"{where}.cookies", mend=mend)
+    too_long = purpose.valid_for and Duration.parse(purpose.valid_for).days_at_most > COOKIE_VALIDITY_DAYS
+    if asked and purpose.cookies and too_long:
+        raise CatalogError(
+            "consent to cookies may last 13 months", key=f"{where}.valid_for", mend="Write P13M or less"
+        )
+
+
+def _check_policy(catalog: Catalog, policy: Policy) -> None:
+    where = f"policies.{policy.key}.versions"
+    if not policy.versions:
+        raise CatalogError("has no version", key=where, mend=f"Add [[{where}]] with version and files")
+    seen: set[str] = set()
+    before: datetime | None = None
+    for version in policy.versions:
+        if version.version in seen:
+            raise CatalogError(
+                f"version {version.version!r} stands there twice", key=where, mend="Keep one of the two"
+            )
+        seen.add(version.version)
+        if before and version.effective and version.effective < before:
+            mend = "Order versions from the oldest to the newest"
+            raise CatalogError(
+                f"version {version.version!r} is in force before the one above it", key=where, mend=mend
+            )
+        before = version.effective or before
+        if catalog.site.default_locale not in version.texts:
+            mend = f'Add files = {{{catalog.site.default_locale} = "..."}}'
+            raise CatalogError(
+                f"version {version.version!r} lacks the text of the default locale", key=where, mend=mend
+            )
+        _check_acceptance(version.change, version.acceptance, f"{where}.{version.version}.acceptance")
+
+
+def _check_acceptance(change: Change, methods: Iterable[str], where: str) -> None:
+    known = (*ACCEPTANCE_METHODS, "continued_use")
+    for method in methods:
+        if method not in known:
+            raise CatalogError(
+                f"method {method!r} is not known", key=where, mend=f"Known: {', '.join(known)}"
+            )
+        if change is Change.REDUCES_RIGHTS and method == "continued_use":
+            mend = f"List {' or '.join(EXPRESS_METHODS)}"
+            raise CatalogError("less rights need an express act", key=where, mend=mend)
+
+
+def _check_durations(catalog: Catalog) -> None:
+    named: dict[str, str | None] = {
+        "site.visitor_retention": catalog.site.visitor_retention,
+        "site.erasure_deadline": catalog.site.erasure_deadline,
+    }
+    for key, purpose in catalog.purposes.items():
+        named |= {
+            f"purposes.{key}.valid_for": purpose.valid_for,
+            f"purposes.{key}.reask_after": purpose.reask_after,
+        }
+    for where, text in named.items():
+        _check_value(where, text, Duration.parse)
+
+
+def _check_value(where: str, text: str | None, read: Callable[[str], object]) -> None:
+    try:
+        if text is not None:
+            read(text)
+    except ValueError as error:
+        raise CatalogError(str(error), key=where) from None
+
+
+def _member(key: str, known: Mapping[str, object], where: str, what: str) -> None:
+    if key not in known:
+        names = ", ".join(sorted(known)) or "none is declared"
+        raise CatalogError(f"there is no {what} {key!r}", key=where, mend=f"Known: {names}")
+
+
+def definition(catalog: Catalog, purpose: Purpose) -> str:
+    """The facts of a purpose whose change is material, as canonical JSON. Texts are not among them."""
+    countries = sorted(catalog.parties[r].country for r in purpose.recipients)
+    facts: dict[str, Any] = {
+        "basis": purpose.basis.value,
+        "cookies": sorted(c.name for c in purpose.cookies),
+        "countries": countries,
+        "data": sorted(purpose.data),
+        "explicit": purpose.explicit,
+        "locations": sorted(purpose.locations),
+        "recipients": sorted(purpose.recipients),
+        "retention": purpose.retention,
+        "sensitive": purpose.sensitive,
+    }
+    return json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def material_changes(old: str, new: str) -> tuple[str, ...]:
+    """Which facts differ materially between two definitions (EDPB 05/2020 paragraph 110).
+
+    Fewer cookies and a shorter retention ask nobody again.
+    """
+    was, now = json.loads(old), json.loads(new)
+    changed = [key for key in now if key not in ("cookies", "retention") and was.get(key) != now[key]]
+    if set(now["cookies"]) - set(was["cookies"]):
+        changed.append("cookies")
+    if _longer(was["retention"], now["retention"]):
+        changed.append("retention")
+    return tuple(changed)
+
+
+def _longer(was: str, now: str) -> bool:
+    if was == now:
+        return False
+    try:
+        return Duration.parse(now).days_at_most > Duration.parse(was).days_at_most
+    except ValueError:
+        return True
+
+
+def canonical(catalog: Catalog) -> str:
+    """The whole catalogue as canonical JSON: what `publish` stores."""
+    return json.dumps(
+        asdict(catalog), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a catalogue")

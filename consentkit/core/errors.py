@@ -1,0 +1,141 @@
+"""Every error that consentkit raises.
+
+::
+
+    ConsentKitError
+    +- CatalogError             what is wrong in the catalogue: file, key, and the mend
+    |  +- UnknownPurpose        also LookupError
+    |  +- UnknownPolicy         also LookupError
+    +- ChoiceRejected           an answer that cannot be recorded as it was said
+    |  +- GuardianNeeded
+    |  +- GuardianNotNeeded
+    |  +- NoticeOutdated        .current: the digest of the text that would have to be shown
+    |  +- SeparateConsentNeeded
+    |  +- AssuranceTooLow
+    |  +- NotAttested
+    +- ConsentMissing           .decision
+    +- AcceptanceMissing        .policy .version .decision
+    +- TokenInvalid             .expired
+    +- LedgerBroken             .at
+    +- SchemaOutdated
+    +- StoreUnavailable
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from consentkit.core.gate import Decision
+
+
+class ConsentKitError(Exception):
+    """Base of all errors of consentkit. Its docstring is the default message."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").split("\n", 1)[0])
+
+
+class CatalogError(ConsentKitError):
+    """The catalogue is not valid.
+
+    Attributes: `key` (dotted, as in the TOML file), `file` (path or None), `mend` (what to write instead).
+    """
+
+    def __init__(self, message: str, *, key: str = "", mend: str = "", file: str | None = None) -> None:
+        self.message, self.key, self.mend, self.file = message, key, mend, file
+        where = ": ".join(part for part in (file, key) if part)
+        text = f"{where}: {message}" if where else message
+        super().__init__(f"{text.rstrip('.')}. {mend}" if mend else text)
+
+
+class UnknownPurpose(CatalogError, LookupError):
+    """The catalogue has no purpose or category of that name."""
+
+
+class UnknownPolicy(CatalogError, LookupError):
+    """The catalogue has no policy or bundle of that name."""
+
+
+class ChoiceRejected(ConsentKitError):
+    """This answer cannot be recorded as it was said; nothing was recorded."""
+
+
+class GuardianNeeded(ChoiceRejected):
+    """The subject is a minor: a guardian has to answer."""
+
+
+class GuardianNotNeeded(ChoiceRejected):
+    """The subject is not a minor: a guardian cannot answer."""
+
+
+class NoticeOutdated(ChoiceRejected):
+    """The text that was shown is no longer the current one; show the current text and ask again."""
+
+    def __init__(self, message: str | None = None, *, current: str | None = None) -> None:
+        self.current = current
+        super().__init__(message)
+
+
+class SeparateConsentNeeded(ChoiceRejected):
+    """This purpose needs an answer of its own, apart from all others."""
+
+
+class AssuranceTooLow(ChoiceRejected):
+    """The guardian was not verified well enough for this purpose."""
+
+
+class NotAttested(ChoiceRejected):
+    """A tenant has to attest the notice that it showed."""
+
+
+class ConsentMissing(ConsentKitError):
+    """Processing is blocked: the purpose is not allowed for this subject.
+
+    Attribute: `decision`, the typed answer of the gate.
+    """
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+        super().__init__(f"processing for {decision.item!r} is blocked: {decision.reason}")
+
+
+class AcceptanceMissing(ConsentMissing):
+    """Processing is blocked: the policy is not accepted.
+
+    Attributes: `policy` (key), `version` (the version in force, or None), `decision`.
+    """
+
+    def __init__(self, decision: Decision) -> None:
+        self.policy, self.version = decision.item, decision.version
+        super().__init__(decision)
+
+
+class TokenInvalid(ConsentKitError):
+    """This link is not valid, or no longer.
+
+    Attribute: `expired` (True when it was genuine once).
+    """
+
+    def __init__(self, message: str | None = None, *, expired: bool = False) -> None:
+        self.expired = expired
+        super().__init__(message)
+
+
+class LedgerBroken(ConsentKitError):
+    """The ledger was tampered with, or rows are missing.
+
+    Attribute: `at`, what and where.
+    """
+
+    def __init__(self, message: str, *, at: str = "") -> None:
+        self.at = at
+        super().__init__(message)
+
+
+class SchemaOutdated(ConsentKitError):
+    """The tables are not of the version that this consentkit needs: run `flask consent upgrade`."""
+
+
+class StoreUnavailable(ConsentKitError):
+    """The ledger cannot be read or written; nothing is processed until it can."""

@@ -1,0 +1,62 @@
+"""The catalogue as rules for the gate, at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consentkit.core.catalog import Catalog, Policy, Purpose
+from consentkit.core.gate import Rule
+from consentkit.core.published import Published
+from consentkit.core.terms import Assurance, Kind, Regime
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """Rules by item key. Purposes and policies share one namespace, so a key names one rule."""
+
+    catalog: Catalog
+    published: Published
+    rules: Mapping[str, Rule]
+    until_us: int | None
+
+    def holds(self, at_us: int) -> bool:
+        """Whether the rules still hold: a policy version may come into force."""
+        return self.until_us is None or at_us < self.until_us
+
+
+def rulebook(catalog: Catalog, published: Published, at_us: int, *, past: bool = False) -> Rulebook:
+    """The rules at a moment. `past`: purposes by the versions published then, not by the catalogue's."""
+    rules = {p.key: _purpose_rule(catalog, p, published, at_us, past) for p in catalog.purposes.values()}
+    rules |= {p.key: _policy_rule(p, published, at_us) for p in catalog.policies.values()}
+    coming = [r.effective_us for rs in published.policies.values() for r in rs if r.effective_us > at_us]
+    return Rulebook(catalog, published, rules, min(coming, default=None))
+
+
+def _purpose_rule(catalog: Catalog, purpose: Purpose, published: Published, at_us: int, past: bool) -> Rule:
+    version = (published.purpose_version(purpose.key, at_us) if past else None) or purpose.version
+    regime = catalog.categories[purpose.category].regime if purpose.category else Regime.OPT_IN
+    return Rule(
+        kind=Kind.PURPOSE,
+        item=purpose.key,
+        version=str(version),
+        floor=version,
+        basis=purpose.basis,
+        minors=purpose.minors,
+        level=Assurance(purpose.assurance).level,
+        policies=tuple(purpose.policies),
+        signals=tuple(purpose.signals),
+        regime=regime,
+        scoped=purpose.scoped,
+    )
+
+
+def _policy_rule(policy: Policy, published: Published, at_us: int) -> Rule:
+    release = published.in_force(policy.key, at_us)
+    return Rule(
+        kind=Kind.POLICY,
+        item=policy.key,
+        version=release.version if release else "",
+        floor=published.floor(policy.key, at_us),
+        minors=policy.minors,
+    )

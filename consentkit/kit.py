@@ -1,0 +1,62 @@
+"""The kit: every verb and every question, without Flask."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from consentkit.core.catalog import Catalog
+from consentkit.core.errors import ConsentKitError
+from consentkit.core.notice import Notice
+from consentkit.kit_facts import FactSources
+from consentkit.kit_file import load
+from consentkit.kit_read import Answers
+from consentkit.kit_write import Verbs
+from consentkit.runtime import Runtime
+
+
+class Kit(Verbs, Answers):
+    """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
+
+    def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:
+        self._runtime = runtime
+        self.facts = facts or FactSources()
+
+    @property
+    def runtime(self) -> Runtime:
+        """The catalogue at work on a database."""
+        return self._runtime
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is asked."""
+        return self.runtime.catalog
+
+    @property
+    def revision(self) -> str:
+        """Eight hex digits that change when the banner has to ask again."""
+        return self.runtime.revision
+
+    def notice(self, locale: str | None = None) -> Notice:
+        """What the banner shows in a locale, with its digest."""
+        return self.runtime.notice(locale)
+
+
+def open_kit(catalog: str | PathLike[str] | Catalog, url: str, *, key: str | bytes | None = None) -> Kit:
+    """Open a ledger with no Flask: `consentkit.open("consent.toml", "postgresql://…")`.
+
+    On a SQLite URL tables are made and the catalogue is published; elsewhere run `flask consent upgrade` and
+    `publish` first. `key`: CONSENTKIT_KEY where there is no key file. Raises CatalogError, ConsentKitError.
+    """
+    loaded = catalog if isinstance(catalog, Catalog) else load(catalog)
+    try:
+        sqlite = make_url(url).get_backend_name() == "sqlite"
+    except ArgumentError:
+        raise ConsentKitError(
+            "the database URL is not one, write sqlite:////path/file or postgresql://host/name"
+        ) from None
+    runtime = Runtime.of_url(loaded, url, key=key, prepare=sqlite)
+    runtime.ensure()
+    return Kit(runtime)

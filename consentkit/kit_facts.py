@@ -1,0 +1,51 @@
+"""Where facts about a subject come from: the ledger's row, else the host's loaders, else the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from consentkit.core.catalog import Catalog, MinorRules
+from consentkit.core.minors import Age, Facts, band_of
+from consentkit.core.record import VISITOR
+from consentkit.core.terms import Band
+
+AgeLoader = Callable[[str], Age | None]
+JurisdictionLoader = Callable[[], str | None]
+
+
+@dataclass
+class FactSources:
+    """The host's loaders. `age` is never called for visitors; `jurisdiction` only inside a request."""
+
+    age: AgeLoader | None = None
+    jurisdiction: JurisdictionLoader | None = None
+    in_request: Callable[[], bool] = lambda: False
+
+    def rules(self, catalog: Catalog) -> MinorRules | None:
+        """The rules for minors; None where there are neither rules nor an age loader."""
+        if catalog.minors is None and self.age is not None:
+            return MinorRules()
+        return catalog.minors
+
+    def complete(self, catalog: Catalog, subject: str, known: Facts, now_us: int) -> Facts:
+        """What is known of a subject, with what is missing asked from the loaders."""
+        rules = self.rules(catalog)
+        if (
+            rules is not None
+            and known.band is Band.UNKNOWN
+            and self.age is not None
+            and not subject.startswith(VISITOR)
+        ):
+            age = self.age(subject)
+            if age is not None:
+                band, until = band_of(age, rules, now_us)
+                known = replace(known, band=band, minor_until_us=until)
+        if known.jurisdiction is None:
+            known = replace(known, jurisdiction=self._place(catalog))
+        return known
+
+    def _place(self, catalog: Catalog) -> str | None:
+        if self.jurisdiction is not None:
+            return self.jurisdiction() if self.in_request() else None
+        return catalog.site.default_jurisdiction

@@ -1,0 +1,165 @@
+"""`consent.toml`: read, checked by marshmallow at the border, turned into a catalogue.
+
+An error names the file, the key and what to write instead.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from marshmallow import ValidationError
+
+from consentkit.core import catalog_rules
+from consentkit.core.catalog import (
+    Bundle,
+    Catalog,
+    Category,
+    Controller,
+    Cookie,
+    MinorRules,
+    Party,
+    Policy,
+    PolicyVersion,
+    Purpose,
+    Site,
+)
+from consentkit.core.errors import CatalogError
+from consentkit.core.terms import Basis, Change, Regime
+from consentkit.kit_schema import FileSchema
+
+MAX_TEXT_BYTES = 5_000_000
+
+
+def load(path: str | PathLike[str]) -> Catalog:
+    """Read a catalogue. Raises CatalogError for the first fault, with the file's name in it."""
+    file = Path(path)
+    try:
+        data = FileSchema().load(_read(file))
+        return _build(data, file.parent)
+    except ValidationError as error:
+        key, message = _first(error.messages)
+        raise CatalogError(message, key=key, mend=_mend(message, key), file=str(path)) from None
+    except CatalogError as error:
+        raise type(error)(error.message, key=error.key, mend=error.mend, file=str(path)) from None
+
+
+def read_texts(policy: Policy, folder: Path) -> Policy:
+    """The policy with the texts of its files. Raises CatalogError for a missing, huge or non-UTF-8 file."""
+    return replace(policy, versions=tuple(_with_texts(policy.key, v, folder) for v in policy.versions))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode())
+    except FileNotFoundError:
+        mend = "Give the path from the working directory, or Path(__file__).with_name('consent.toml')"
+        raise CatalogError(f"there is no such file ({file.resolve()})", mend=mend) from None
+    except OSError as error:
+        raise CatalogError(f"the file cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"not UTF-8 at byte {error.start}", mend="Save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise CatalogError(f"not valid TOML: {error}", mend="Mend that line") from None
+
+
+def _build(data: Mapping[str, Any], folder: Path) -> Catalog:
+    policies = [_policy(key, table) for key, table in data["policies"].items()]
+    return catalog_rules.build(
+        controller=Controller(**data["controller"]),
+        site=Site(**data["site"]),
+        categories=[_category(key, table) for key, table in data["categories"].items()],
+        purposes=[_purpose(key, table) for key, table in data["purposes"].items()],
+        parties=[Party(key, **table) for key, table in data["parties"].items()],
+        policies=[read_texts(policy, folder) for policy in policies],
+        bundles=[Bundle(key, tuple(table["policies"])) for key, table in data["bundles"].items()],
+        minors=MinorRules(**data["minors"]) if data["minors"] is not None else None,
+        exceptions=data["exceptions"],
+    )
+
+
+def _category(key: str, table: dict[str, Any]) -> Category:
+    return Category(key, **{**table, "regime": Regime(table.get("regime", Regime.OPT_IN))})
+
+
+def _purpose(key: str, table: dict[str, Any]) -> Purpose:
+    cookies = tuple(Cookie(**cookie) for cookie in table.pop("cookies", ()))
+    return Purpose(key, **{**table, "cookies": cookies, "basis": Basis(table.get("basis", Basis.CONSENT))})
+
+
+def _policy(key: str, table: dict[str, Any]) -> Policy:
+    versions = tuple(_version(version) for version in table.pop("versions"))
+    return Policy(key, versions=versions, **table)
+
+
+def _version(table: dict[str, Any]) -> PolicyVersion:
+    plain = any(name.endswith(".txt") for name in table["files"].values())
+    media = "text/plain" if plain else "text/markdown"
+    given = {
+        **table,
+        "change": Change(table.get("change", Change.MATERIAL)),
+        "effective": _moment(table.get("effective")),
+    }
+    return PolicyVersion(**given, media_type=media)
+
+
+def _moment(value: date | datetime | None) -> datetime | None:
+    """A TOML date means 00:00 UTC; a date-time without offset is refused by the schema."""
+    if value is None or isinstance(value, datetime):
+        return value
+    return datetime.combine(value, time.min, UTC)
+
+
+def _with_texts(policy: str, version: PolicyVersion, folder: Path) -> PolicyVersion:
+    if not version.files:
+        return version
+    texts = {
+        locale: _text(folder / name, f"policies.{policy}.versions.files.{locale}")
+        for locale, name in version.files.items()
+    }
+    return replace(version, texts={**version.texts, **texts})
+
+
+def _text(file: Path, key: str) -> str:
+    try:
+        raw = file.read_bytes()
+        if len(raw) > MAX_TEXT_BYTES:
+            raise CatalogError(
+                f"{file} has {len(raw):,} bytes", key=key, mend=f"A text may have {MAX_TEXT_BYTES:,}"
+            )
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise CatalogError(
+            f"{file} is not UTF-8 at byte {error.start}", key=key, mend="Save it as UTF-8"
+        ) from None
+    except OSError as error:
+        mend = "Paths are relative to the TOML file"
+        raise CatalogError(f"{file} cannot be read: {error.strerror}", key=key, mend=mend) from None
+
+
+def _first(messages: Any, path: str = "") -> tuple[str, str]:
+    """The dotted key and the sentence of the first fault."""
+    if isinstance(messages, Mapping):
+        key, inner = next(iter(messages.items()))
+        step = "" if key == "_schema" else f'"{key}"' if "." in str(key) else str(key)
+        return _first(inner, f"{path}.{step}".strip(".") if step else path)
+    if isinstance(messages, Sequence) and not isinstance(messages, str):
+        return _first(messages[0], path)
+    return path, str(messages)
+
+
+def _mend(message: str, key: str) -> str:
+    if message.startswith("Unknown field"):
+        table, _, name = key.rpartition(".")
+        if table.count(".") == 0 and table.startswith("purposes"):
+            return f'Remove or correct it; a key with a dot is quoted: [{table}] or [purposes."…"]'
+        if table.startswith("purposes."):
+            inner = table.removeprefix("purposes.")
+            return f'Remove or correct it; a key with a dot is quoted: [purposes."{inner}.{name}"]'
+        return "Remove or correct it"
+    return "Write it" if message.startswith("Missing data") else ""

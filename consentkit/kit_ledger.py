@@ -1,0 +1,78 @@
+"""The append-only events, as readers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from consentkit.core.record import Event
+from consentkit.core.times import rfc3339, to_us
+from consentkit.runtime import Runtime
+from consentkit.store.reading import Erased
+
+
+class Ledger:
+    """The append-only events."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def events(
+        self,
+        *,
+        subject: str | None = None,
+        item: str | None = None,
+        action: str | None = None,
+        after: str | int | None = None,
+        tenant: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Event | Erased]:
+        """Events of a subject by event id (`after`: an event id), unsealed ones included.
+
+        Without a subject: sealed events of all in leaf order (`after`: a leaf index), with
+        `Erased(leaf_index)` where an event was destroyed. Streams; `limit` bounds the number.
+        Raises StoreUnavailable.
+        """
+        self._runtime.ensure()
+        equal = {k: v for k, v in (("item", item), ("action", action)) if v is not None}
+        reader, left = self._runtime.reader, limit
+        while left is None or left > 0:
+            size = 500 if left is None else min(left, 500)
+            page: Sequence[Event | Erased]
+            if subject is not None:
+                page = reader.events(tenant or "", subject, after=_text(after), limit=size, **equal)
+            else:
+                page = reader.sealed(
+                    after=-1 if after is None else int(after), limit=size, tenant=tenant, **equal
+                )
+            yield from page
+            if len(page) < size:
+                return
+            last = page[-1]
+            after = last.event_id if subject is not None and isinstance(last, Event) else last.leaf_index
+            left = None if left is None else left - len(page)
+
+    def of_subject(self, subject: str, *, tenant: str | None = None) -> list[Event]:
+        """All events of a subject by event id. Raises StoreUnavailable."""
+        return [e for e in self.events(subject=subject, tenant=tenant) if isinstance(e, Event)]
+
+    def event(self, event_id: str, *, tenant: str | None = None) -> Event | None:
+        """One event by its id, or None."""
+        self._runtime.ensure()
+        return self._runtime.reader.event(event_id, tenant)
+
+
+def _text(after: str | int | None) -> str | None:
+    if after is not None and not isinstance(after, str):
+        raise ValueError("after= is an event id when a subject is given, a leaf index otherwise")
+    return after
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event as JSON shows it: names as in the class, times in RFC 3339."""
+    shown = asdict(event)
+    return shown | {
+        "recorded_at": rfc3339(to_us(event.recorded_at)),
+        "effective_at": rfc3339(to_us(event.effective_at)),
+    }

@@ -1,0 +1,255 @@
+"""The answers: what is allowed for whom, now or at a past moment. Nothing here writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from consentkit.core.catalog import Catalog
+from consentkit.core.errors import AcceptanceMissing, ConsentMissing, SchemaOutdated, StoreUnavailable
+from consentkit.core.gate import Decision, Row, View, decide, unavailable
+from consentkit.core.minors import Facts
+from consentkit.core.published import PolicyRelease
+from consentkit.core.record import Event
+from consentkit.core.rulebook import Rulebook
+from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
+from consentkit.core.times import rfc3339, to_us
+from consentkit.kit_facts import FactSources
+from consentkit.kit_ledger import Ledger, event_json
+from consentkit.runtime import Runtime
+from consentkit.store import publishing
+from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
+
+_COMPUTED = {Reason.EXPIRED: Status.EXPIRED, Reason.OUTDATED: Status.OUTDATED}
+
+
+class Answers:
+    """Questions about subjects. `of(subject)` remembers nothing; a request's memo is the web layer's."""
+
+    facts: FactSources
+
+    @property
+    def runtime(self) -> Runtime:
+        """The catalogue at work on a database."""
+        raise AssertionError("a kit has a runtime")
+
+    def of(self, subject: str | None, *, tenant: str | None = None) -> Consents:
+        """The consents of one subject; None is somebody without identity, of whom nothing is known."""
+        return Consents(self, subject, tenant or "")
+
+    def decide(
+        self,
+        subject: str,
+        item: str,
+        *,
+        at: datetime | None = None,
+        tenant: str | None = None,
+        scope: str = "",
+    ) -> Decision:
+        """The gate's answer for one subject and one key of the catalogue."""
+        return self.of(subject, tenant=tenant).decide(item, at=at, scope=scope)
+
+    def decide_many(
+        self, subjects: Sequence[str], item: str, *, tenant: str | None = None, scope: str = ""
+    ) -> dict[str, Decision]:
+        """The gate's answers for many subjects, by subject. A failing store denies all of them."""
+        rules = self._rules_of(item)
+        try:
+            self.runtime.ensure()
+            states = self.runtime.reader.states(tenant or "", subjects)
+        except (StoreUnavailable, SchemaOutdated):
+            return {subject: unavailable(item) for subject in subjects}
+        return {s: self.answer(rules, item, s, states[s], scope=scope) for s in subjects}
+
+    def policy_in_effect(self, policy: str, at: datetime | None = None) -> PolicyRelease | None:
+        """The version of a policy that governs now, or governed at a past moment. Raises UnknownPolicy."""
+        self.runtime.catalog.policy(policy)
+        at_us = self.runtime.clock.now() if at is None else to_us(at)
+        return self.runtime.published.in_force(policy, at_us)
+
+    def document(self, digest: str) -> tuple[str, str] | None:
+        """Media type and content of a text, notice or catalogue by its SHA-256 digest, or None."""
+        self.runtime.ensure()
+        return self.runtime.database.read(lambda tx: publishing.read_document(tx, digest))
+
+    def export(self, subject: str, *, tenant: str | None = None) -> dict[str, Any]:
+        """Everything the ledger holds about a subject, ready for JSON (GDPR 15, 20)."""
+        self.runtime.ensure()
+        facts = self.runtime.reader.state(tenant or "", subject).facts
+        events = self.ledger.of_subject(subject, tenant=tenant)
+        return {
+            "schema": "consentkit/export/v1",
+            "subject": subject,
+            "tenant": tenant or "",
+            "facts": {
+                "band": facts.band.value,
+                "minor_until_us": facts.minor_until_us,
+                "jurisdiction": facts.jurisdiction,
+            },
+            "events": [event_json(event) for event in events],
+        }
+
+    def receipt(self, subject: str, *, tenant: str | None = None) -> dict[str, Any]:
+        """What a person keeps: the last answer to each item, with version, notice and event id."""
+        catalog, consents = self.runtime.catalog, self.of(subject, tenant=tenant)
+        events = self.ledger.of_subject(subject, tenant=tenant)
+        last = {
+            (e.kind, e.item, e.scope, e.actor): e
+            for e in sorted(events, key=lambda e: e.effective_at)
+            if e.action in ANSWERS
+        }
+        controller = {"name": catalog.controller.name, "contact": catalog.controller.contact}
+        return {
+            "schema": "consentkit/receipt/v1",
+            "id": events[-1].event_id if events else None,
+            "at": rfc3339(self.runtime.clock.now()),
+            "subject": subject,
+            "controller": controller,
+            "answers": [{**event_json(e), "status": str(consents.status_of(e))} for e in last.values()],
+        }
+
+    @property
+    def ledger(self) -> Ledger:
+        """The events themselves."""
+        return Ledger(self.runtime)
+
+    def answer(
+        self,
+        rulebook: Rulebook,
+        item: str,
+        subject: str | None,
+        state: SubjectState,
+        *,
+        at_us: int | None = None,
+        scope: str = "",
+        also: Sequence[Row] = (),
+        signals: frozenset[str] = frozenset(),
+    ) -> Decision:
+        """The one place where rows meet the gate. `also`: denials of a visitor who is signed in now."""
+        catalog = self.runtime.catalog
+        rules = [rulebook.rules[i.key] for i in catalog.items_of(item)]
+        if not rules:
+            allowed = item == "necessary"
+            return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
+        now_us = self.runtime.clock.now() if at_us is None else at_us
+        facts = state.facts
+        if subject is not None and at_us is None:
+            facts = self.facts.complete(catalog, subject, facts, now_us)
+        rows = [r for r in state.rows if r.scope in ("", scope)] if state.rows else []
+        view = View(
+            now_us=now_us,
+            rows=[*rows, *also],
+            facts=facts,
+            minors=self.facts.rules(catalog),
+            rules=rulebook.rules,
+            core=catalog.core_purposes,
+            signals=signals,
+        )
+        return decide(rules, view)
+
+    def _rules_of(self, item: str) -> Rulebook:
+        self.runtime.catalog.items_of(item)
+        return self.runtime.rules()
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """One subject's consents. Every question is a fresh read of the ledger."""
+
+    kit: Answers
+    subject: str | None
+    tenant: str = ""
+
+    def decide(self, item: str, *, at: datetime | None = None, scope: str = "") -> Decision:
+        """The gate's typed answer; a store that fails is an answer too (STORE_UNAVAILABLE, never allowed).
+
+        `at`: what was allowed at a past moment, by the versions in force then. Raises UnknownPurpose.
+        """
+        kit = self.kit
+        kit.runtime.catalog.items_of(item)
+        try:
+            at_us = None if at is None else to_us(at)
+            rulebook = kit.runtime.rules(at_us)
+            state = self._state() if at_us is None else self._state_at(at_us)
+        except (StoreUnavailable, SchemaOutdated):
+            return unavailable(item)
+        return kit.answer(rulebook, item, self.subject, state, at_us=at_us, scope=scope)
+
+    def allows(self, item: str, *, scope: str = "") -> bool:
+        """Whether processing may happen now."""
+        return self.decide(item, scope=scope).allowed
+
+    def check(self, item: str, *, scope: str = "") -> Decision:
+        """The decision when it allows. Raises ConsentMissing, for a policy AcceptanceMissing."""
+        decision = self.decide(item, scope=scope)
+        if not decision.allowed:
+            raise missing(decision, self.kit.runtime.catalog)
+        return decision
+
+    def status(self, item: str, *, scope: str = "") -> Status:
+        """The person's own last answer; `expired` and `outdated` are computed from it."""
+        decision = self.decide(item, scope=scope)
+        if decision.reason in _COMPUTED:
+            return _COMPUTED[decision.reason]
+        keys = [i.key for i in self.kit.runtime.catalog.items_of(item)]
+        key = decision.item if decision.item in keys else (keys or [item])[0]
+        try:
+            rows = [
+                r
+                for r in self._state().rows
+                if r.item == key and r.actor == "subject" and r.scope in ("", scope)
+            ]
+        except (StoreUnavailable, SchemaOutdated):
+            return Status.UNKNOWN
+        return Status(max(rows, key=lambda r: r.order).status) if rows else Status.UNKNOWN
+
+    def status_of(self, event: Event) -> Status:
+        """The status to which a last answer has come by now."""
+        if event.kind not in (Kind.PURPOSE, Kind.POLICY) or event.actor != "subject":
+            return Status(event.action)
+        prefix = "purpose:" if event.kind == Kind.PURPOSE else ""
+        try:
+            return self.status(prefix + event.item, scope=event.scope)
+        except LookupError:
+            return Status(event.action)
+
+    def _state(self) -> SubjectState:
+        if self.subject is None:
+            return UNKNOWN_SUBJECT
+        self.kit.runtime.ensure()
+        return self.kit.runtime.reader.state(self.tenant, self.subject)
+
+    def _state_at(self, at_us: int) -> SubjectState:
+        """The rows as they were: events folded up to the moment, with the facts that they recorded."""
+        if self.subject is None:
+            return UNKNOWN_SUBJECT
+        events = self.kit.ledger.of_subject(self.subject, tenant=self.tenant)
+        return fold([event for event in events if to_us(event.effective_at) <= at_us])
+
+
+def fold(events: Sequence[Event]) -> SubjectState:
+    """State rows from events: the later answer of each actor to each item stays."""
+    rows: dict[tuple[str, str, str, str], Row] = {}
+    facts, erased_us = Facts(), None
+    for event in events:
+        body = json.loads(event.body)
+        if event.action == Action.ERASED:
+            erased_us = to_us(event.effective_at)
+            continue
+        facts = replace(facts, band=Band(body["band"]), jurisdiction=body["jurisdiction"])
+        if Action(event.action) not in ANSWERS:
+            continue
+        said = (event.kind, event.item, event.scope, event.actor)
+        when = (to_us(event.effective_at), body["expires_us"], event.event_id)
+        row = Row(*said, event.action, body["ordinal"], body["level"], *when)
+        if said not in rows or row.order > rows[said].order:
+            rows[said] = row
+    return SubjectState(b"", replace(facts, erased_us=erased_us), tuple(rows.values()))
+
+
+def missing(decision: Decision, catalog: Catalog) -> ConsentMissing:
+    """The error of a gate's no."""
+    return AcceptanceMissing(decision) if decision.item in catalog.policies else ConsentMissing(decision)

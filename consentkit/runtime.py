@@ -1,0 +1,158 @@
+"""What a kit needs at run time: one catalogue, one database, one clock; opened at first use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from consentkit.core.catalog import Catalog
+from consentkit.core.errors import StoreUnavailable
+from consentkit.core.notice import Notice, notice_of, revision_of
+from consentkit.core.published import Published
+from consentkit.core.rulebook import Rulebook, rulebook
+from consentkit.store import publishing, schema
+from consentkit.store.clock import Clock
+from consentkit.store.database import Database, own_engine, sqlite_folder
+from consentkit.store.keys import Keyed, load_key
+from consentkit.store.ledger import LedgerWriter
+from consentkit.store.reading import LedgerReader
+
+
+class Runtime:
+    """A catalogue at work on a database.
+
+    `prepare`: make tables and publish by itself (embedded SQLite, `consentkit.open` on a SQLite URL);
+    elsewhere an unpublished catalogue or a missing table refuses to work and names the command.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        database: Database,
+        *,
+        key: str | bytes | None = None,
+        prepare: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self.catalog, self.database = catalog, database
+        self.clock = clock or Clock()
+        self._key, self._prepare = key, prepare
+        self._lock = threading.RLock()
+        self._ready = False
+        self._published = Published()
+        self._rulebook: Rulebook | None = None
+        self._notices: dict[str, Notice] = {}
+
+    @classmethod
+    def of_url(cls, catalog: Catalog, url: str, *, key: str | bytes | None, prepare: bool) -> Runtime:
+        """On a database of our own, named by URL. Raises ConsentKitError for one that is not supported."""
+        engine = own_engine(url)
+        return cls(catalog, Database(lambda: engine, owned=True), key=key, prepare=prepare)
+
+    @classmethod
+    def of_engine(cls, catalog: Catalog, engine: Callable[[], Engine], *, key: str | bytes | None) -> Runtime:
+        """On the host's engine, asked for at each use."""
+        return cls(catalog, Database(engine, owned=False), key=key)
+
+    @cached_property
+    def keyed(self) -> Keyed:
+        """What is keyed with CONSENTKIT_KEY."""
+        return load_key(self._key, self.folder)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a SQLite database."""
+        return sqlite_folder(self.database.engine)
+
+    @cached_property
+    def writer(self) -> LedgerWriter:
+        """Appends."""
+        return LedgerWriter(self.database, self.keyed, self.clock)
+
+    @cached_property
+    def reader(self) -> LedgerReader:
+        """Reads."""
+        return LedgerReader(self.database, self.keyed)
+
+    def upgrade(self) -> tuple[int, ...]:
+        """Make or upgrade the tables; returns the steps that were applied."""
+        with self.database.connection() as connection:
+            return schema.upgrade(connection, self.clock.now())
+
+    def publish(self) -> list[publishing.Step]:
+        """Store texts and catalogue. Raises CatalogError when a published text or version was changed."""
+        steps = publishing.publish(self.catalog, self.database, self.clock.now())
+        with self._lock:
+            self._ready, self._rulebook = False, None
+        return steps
+
+    def plan(self) -> list[publishing.Step]:
+        """What `publish` would change."""
+        return self.database.read(lambda tx: publishing.plan(self.catalog, publishing.read_published(tx)))
+
+    def ensure(self) -> None:
+        """Open the database at first use. Raises StoreUnavailable, SchemaOutdated, CatalogError."""
+        if not self._ready:
+            with self._lock:
+                if not self._ready:
+                    self._open()
+
+    def _open(self) -> None:
+        if self._prepare:
+            self._make_folder()
+            self.upgrade()
+        with self.database.connection() as connection:
+            schema.check(schema.installed(connection))
+        _ = self.keyed
+        if self._prepare and not self.database.read(lambda tx: publishing.is_published(self.catalog, tx)):
+            publishing.publish(self.catalog, self.database, self.clock.now())
+        if not self.database.read(lambda tx: publishing.is_published(self.catalog, tx)):
+            raise StoreUnavailable("this catalogue is not published: run `flask consent publish`")
+        self._published = self.database.read(publishing.read_published)
+        self._rulebook = rulebook(self.catalog, self._published, self.clock.now())
+        self._ready = True
+
+    def _make_folder(self) -> None:
+        name = self.database.engine.url.database
+        if self.database.engine.dialect.name == "sqlite" and name:
+            try:
+                Path(name).resolve().parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"the folder of {name} cannot be made: {error.strerror}") from error
+
+    @property
+    def published(self) -> Published:
+        """The versions by which answers are judged."""
+        self.ensure()
+        return self._published
+
+    def rules(self, at_us: int | None = None) -> Rulebook:
+        """The rules now, or those of a past moment."""
+        self.ensure()
+        if at_us is not None:
+            return rulebook(self.catalog, self._published, at_us, past=True)
+        now, book = self.clock.now(), self._rulebook
+        if book is None or not book.holds(now):
+            book = self._rulebook = rulebook(self.catalog, self._published, now)
+        return book
+
+    def notice(self, locale: str | None = None) -> Notice:
+        """What the banner shows in a locale; one that the site does not have is the default one."""
+        wanted = locale if locale in self.catalog.locales else self.catalog.site.default_locale
+        if wanted not in self._notices:
+            self._notices[wanted] = notice_of(self.catalog, wanted)
+        return self._notices[wanted]
+
+    @cached_property
+    def revision(self) -> str:
+        """Eight hex digits: the banner asks again when they change."""
+        return revision_of(self.catalog)
+
+    def dispose(self) -> None:
+        """Close idle connections of our own engine, so that none is shared with a forked child."""
+        if self.database.owned:
+            self.database.engine.dispose()

@@ -1,0 +1,1 @@
+"""The ledger's tables and statements. SQLAlchemy Core for the schema, fixed SQL on the hot paths."""

@@ -1,0 +1,75 @@
+"""CONSENTKIT_KEY and the log's key pair: settings, or files in the folder of a SQLite database."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from consentkit.core.errors import ConsentKitError
+
+KEY_FILE, MINIMUM_BYTES = "consentkit.key", 32
+
+
+class Keyed:
+    """Everything that is keyed with CONSENTKIT_KEY (HMAC-SHA-256), each use with a prefix of its own."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def mac(self, commitment: bytes) -> bytes:
+        """The mark of a pending row that this installation wrote: HMAC(CONSENTKIT_KEY, commitment)."""
+        return hmac.digest(self._key, commitment, "sha256")
+
+    def hidden_subject(self, tenant: str, subject: str) -> str:
+        """What stands in place of an erased subject's id."""
+        return "erased:" + hmac.digest(self._key, f"subject\0{tenant}\0{subject}".encode(), "sha256").hex()
+
+    def secret_hash(self, secret: str) -> bytes:
+        """How an API key is stored."""
+        return hmac.digest(self._key, f"api-key\0{secret}".encode(), "sha256")
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that tell two keys apart and reveal neither."""
+        return hashlib.sha256(b"consentkit/fingerprint\0" + self._key).hexdigest()[:8]
+
+
+def load_key(setting: str | bytes | None, folder: Path | None) -> Keyed:
+    """The key from the setting, else from the key file, which is made when it is missing.
+
+    Raises ConsentKitError when there is neither, or the key is too short.
+    """
+    if setting:
+        return Keyed(_checked(setting.encode() if isinstance(setting, str) else setting, "CONSENTKIT_KEY"))
+    if folder is None:
+        raise ConsentKitError(
+            "CONSENTKIT_KEY is not set: with PostgreSQL the key is a setting, kept apart from the database. "
+            "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
+        )
+    return Keyed(_checked(_read_or_make(folder / KEY_FILE), str(folder / KEY_FILE)))
+
+
+def _read_or_make(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_bytes().strip()
+    except OSError as error:
+        raise ConsentKitError(f"the key file {path} cannot be made: {error.strerror}") from error
+    key = secrets.token_hex(32).encode()
+    with os.fdopen(handle, "wb") as file:
+        file.write(key + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return key
+
+
+def _checked(key: bytes, where: str) -> bytes:
+    if len(key) < MINIMUM_BYTES:
+        raise ConsentKitError(
+            f"{where} is too short: {MINIMUM_BYTES} bytes at least, 64 hex digits are usual"
+        )
+    return key

@@ -1,0 +1,228 @@
+"""Writing to the ledger: events, state rows and pending rows in one transaction (storage: the write path)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from consentkit.core.errors import LedgerBroken
+from consentkit.core.gate import Row
+from consentkit.core.minors import NOTHING_KNOWN, Facts
+from consentkit.core.record import Answer, Entry, Event, Stamp, bucket_of, entry, subject_key
+from consentkit.core.terms import Band
+from consentkit.store import sql
+from consentkit.store.clock import Clock
+from consentkit.store.database import Database, Params, Tx
+from consentkit.store.keys import Keyed
+
+SALT_BYTES = 32
+BATCH = 500
+_FLOOR_ATTEMPTS = 5
+
+
+class _ClockBehind(Exception):
+    """Another host's clock is ahead: a live answer would have lost against an older one."""
+
+    def __init__(self, stored_us: int) -> None:
+        self.stored_us = stored_us
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A subject's mapping row."""
+
+    subject: str
+    key: bytes
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What one call records about one subject: prepared once, so that a retry writes the very same rows."""
+
+    tenant: str
+    subject: str
+    bucket: int
+    answers: Sequence[Answer]
+    ids: Sequence[str]
+    salts: Sequence[bytes]
+    now_us: int
+    at_us: int | None
+    facts: Facts | None
+
+
+Then = Callable[[Tx, Act, Known], None]
+"""Runs in the same transaction, after the events are in."""
+
+
+class LedgerWriter:
+    """Appends answers. Nothing is ever changed but the state row of the actor who answered."""
+
+    def __init__(self, database: Database, keyed: Keyed, clock: Clock) -> None:
+        self.database, self.keyed, self.clock = database, keyed, clock
+
+    def append(
+        self,
+        tenant: str,
+        subject: str,
+        answers: Sequence[Answer],
+        *,
+        at_us: int | None = None,
+        facts: Facts | None = None,
+        connection: Connection | None = None,
+        then: Then | None = None,
+    ) -> list[Event]:
+        """Record what was said, durably, all or nothing.
+
+        `at_us` back-dates; `facts` are written to the subject's row; `then` runs in the same transaction.
+        Raises StoreUnavailable, LedgerBroken.
+        """
+        bucket = bucket_of(tenant, subject)
+        ids = self.clock.event_ids(bucket, len(answers))
+        salts = [secrets.token_bytes(SALT_BYTES) for _ in ids]
+        act = Act(tenant, subject, bucket, answers, ids, salts, self.clock.tick(), at_us, facts)
+        for _ in range(_FLOOR_ATTEMPTS):
+            try:
+                return self.database.write(lambda tx, act=act: self._append(tx, act, then), connection)  # type: ignore[misc]
+            except _ClockBehind as behind:
+                act = replace(act, now_us=behind.stored_us + 1)
+        raise LedgerBroken(
+            "an answer loses against rows from the future however often it is tried", at=f"bucket {bucket}"
+        )
+
+    def learn(self, tenant: str, subject: str, facts: Facts, connection: Connection | None = None) -> None:
+        """Write facts about a subject, who is made known by it. No event: facts are deletable."""
+        act = Act(tenant, subject, bucket_of(tenant, subject), (), (), (), self.clock.tick(), None, facts)
+        self.database.write(lambda tx: self._subject(tx, act), connection)
+
+    def _append(self, tx: Tx, act: Act, then: Then | None) -> list[Event]:
+        known = self._subject(tx, act)
+        effective_us = act.now_us if act.at_us is None else act.at_us
+        facts = replace(known.facts, erased_us=None)
+        stamp = Stamp(act.tenant, act.bucket, known.key, act.now_us, effective_us, act.at_us is None, facts)
+        entries = [entry(i, a, stamp, s) for i, a, s in zip(act.ids, act.answers, act.salts, strict=True)]
+        for start in range(0, len(entries), BATCH):
+            self._store(tx, entries[start : start + BATCH], stamp)
+        if then is not None:
+            then(tx, act, known)
+        return [stored.event for stored in entries]
+
+    def _store(self, tx: Tx, entries: Sequence[Entry], stamp: Stamp) -> None:
+        rows = [(stored, row) for stored in entries if (row := stored.row) is not None]
+        rows.sort(key=lambda pair: (pair[1].kind, pair[1].item, pair[1].scope, pair[1].actor))
+        events = [value for stored in entries for value in _event_params(stored)]
+        pending = [value for stored in entries for value in self._pending_params(stored)]
+        state = [value for _, row in rows for value in (stamp.bucket, stamp.subject_key, *_row_params(row))]
+        if self.database.postgresql:
+            counts = tx.run(sql.append_together(len(entries), len(rows)), (*events, *state, *pending))
+            inserted, changed = counts[0]
+        else:
+            inserted = tx.count(sql.insert_events(len(entries)), events)
+            changed = tx.count(sql.upsert_state(len(rows)), state) if rows else 0
+            tx.count(sql.insert_pending(len(entries)), pending)
+        if inserted < len(entries):
+            self._check_retry(tx, entries)
+        elif stamp.live and changed < len(rows):
+            raise _ClockBehind(tx.run(sql.LATEST_STATE, (stamp.bucket, stamp.subject_key))[0][0])
+
+    def _check_retry(self, tx: Tx, entries: Sequence[Entry]) -> None:
+        """Rows that were there already: fine when this very call wrote them before, else an error."""
+        for stored in entries:
+            found = tx.run(sql.COMMITMENT_OF, (stored.stamp.bucket, stored.event_id))
+            if not found or bytes(found[0][0]) != stored.commitment:
+                raise LedgerBroken("an event was not stored", at=stored.event_id)
+
+    def _pending_params(self, stored: Entry) -> Params:
+        return (stored.stamp.bucket, stored.event_id, stored.commitment, self.keyed.mac(stored.commitment))
+
+    def _subject(self, tx: Tx, act: Act) -> Known:
+        """The subject's mapping row, made when it is missing; an erased one gives way to a new one."""
+        for _ in range(3):
+            known = self.find(tx, act.tenant, act.subject, lock=True)
+            if known is None or known.subject != act.subject:
+                self._add_subject(tx, act)
+            elif known.facts.erased_us is not None:
+                self.hide(tx, act.tenant, act.subject)
+            else:
+                return self._with_facts(tx, act, known)
+        known = self.find(tx, act.tenant, act.subject, lock=True)
+        if known is None or known.subject != act.subject:
+            raise LedgerBroken("a subject's row cannot be made", at=f"bucket {act.bucket}")
+        return self._with_facts(tx, act, known)
+
+    def find(
+        self, tx: Tx, tenant: str, subject: str, *, lock: bool = False, whole: bool = False
+    ) -> Known | None:
+        """The mapping row by the plain id, else by the hidden one. `lock` keeps erasure away, `whole` all."""
+        statement = sql.FIND_SUBJECT
+        if self.database.postgresql and lock:
+            statement = sql.LOCK_SUBJECT_WHOLE if whole else sql.LOCK_SUBJECT
+        hidden = self.keyed.hidden_subject(tenant, subject)
+        rows = tx.run(statement, (bucket_of(tenant, subject), tenant, subject, hidden))
+        found = {row[0]: Known(row[0], bytes(row[1]), facts_of(row[2:6])) for row in rows}
+        return found.get(subject) or found.get(hidden)
+
+    def hide(self, tx: Tx, tenant: str, subject: str) -> None:
+        """Replace an erased subject's id by its HMAC and wipe salt and facts (GDPR 17)."""
+        bucket, hidden = bucket_of(tenant, subject), self.keyed.hidden_subject(tenant, subject)
+        if tx.run(sql.FIND_SUBJECT, (bucket, tenant, hidden, hidden)):
+            tx.count(sql.DROP_SUBJECT, (bucket, tenant, subject))
+        else:
+            tx.count(sql.HIDE_SUBJECT, (hidden, bucket, tenant, subject))
+
+    def _add_subject(self, tx: Tx, act: Act) -> None:
+        salt = secrets.token_bytes(SALT_BYTES)
+        key = subject_key(salt, act.tenant, act.subject)
+        facts = act.facts or NOTHING_KNOWN
+        known = (facts.band.value, facts.minor_until_us, facts.jurisdiction, act.now_us)
+        tx.count(sql.ADD_SUBJECT, (act.bucket, act.tenant, act.subject, key, salt, *known))
+
+    def _with_facts(self, tx: Tx, act: Act, known: Known) -> Known:
+        facts = act.facts
+        if facts is None or replace(facts, erased_us=None) == replace(known.facts, erased_us=None):
+            return known
+        row = (facts.band.value, facts.minor_until_us, facts.jurisdiction, act.now_us)
+        tx.count(sql.SET_FACTS, (*row, act.bucket, act.tenant, act.subject))
+        return replace(known, facts=facts)
+
+
+def facts_of(columns: Sequence[object]) -> Facts:
+    """Facts from the columns band, minor_until_us, jurisdiction, erased_us."""
+    band, minor_until, jurisdiction, erased = columns
+    return Facts(Band(band or "unknown"), minor_until, jurisdiction, erased)  # type: ignore[arg-type]
+
+
+def _event_params(stored: Entry) -> Params:
+    said, stamp = stored.answer, stored.stamp
+    return (
+        *(
+            stamp.bucket,
+            stored.event_id,
+            stamp.tenant,
+            stamp.subject_key,
+            said.kind.value,
+            said.item,
+            said.version,
+        ),
+        *(said.scope, said.action.value, said.actor, stamp.recorded_us, stamp.effective_us),
+        *(stored.body, stored.salt, stored.commitment),
+    )
+
+
+def _row_params(row: Row) -> Params:
+    """In the order of `sql.STATE_COLUMNS`."""
+    times = (row.effective_us, row.expires_us)
+    return (
+        row.kind,
+        row.item,
+        row.scope,
+        row.actor,
+        row.status,
+        row.version,
+        row.level,
+        *times,
+        row.event_id,
+    )

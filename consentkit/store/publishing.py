@@ -1,0 +1,181 @@
+"""Publishing: every text, notice and catalogue by digest; versions of policies and purposes for ever."""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from consentkit.core.catalog import Catalog, Policy, PolicyVersion, localized
+from consentkit.core.catalog_rules import canonical, definition, material_changes
+from consentkit.core.errors import CatalogError
+from consentkit.core.notice import digest, notice_of
+from consentkit.core.published import PolicyRelease, Published, PurposeRelease
+from consentkit.core.terms import Change
+from consentkit.core.times import to_us
+from consentkit.store.database import Database, Tx
+from consentkit.store.tables import PREFIX as _P
+
+JSON, MARKDOWN = "application/json", "text/markdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that publishing changes: `what` is new_purpose, new_version, new_policy or notice."""
+
+    what: str
+    item: str
+    version: str
+    change: str
+
+
+def read_published(tx: Tx) -> Published:
+    """All versions. Reference tables are small."""
+    policies: dict[str, list[PolicyRelease]] = {}
+    rows = tx.run(
+        "SELECT item, version, ordinal, change, effective_us, published_us, acceptance, texts "
+        f"FROM {_P}policy_version ORDER BY item, ordinal"
+    )
+    for item, version, ordinal, change, effective, published, acceptance, texts in rows:
+        methods, by_locale = tuple(json.loads(acceptance)), json.loads(texts)
+        release = PolicyRelease(
+            item, version, ordinal, Change(change), effective, published, methods, by_locale
+        )
+        policies.setdefault(item, []).append(release)
+    purposes: dict[str, list[PurposeRelease]] = {}
+    rows = tx.run(
+        f"SELECT item, version, definition, published_us FROM {_P}purpose_version ORDER BY item, version"
+    )
+    for row in rows:
+        purposes.setdefault(row[0], []).append(PurposeRelease(*row))
+    return Published({k: tuple(v) for k, v in policies.items()}, {k: tuple(v) for k, v in purposes.items()})
+
+
+def plan(catalog: Catalog, published: Published) -> list[Step]:
+    """What publishing would change. Raises CatalogError for a change that is not allowed."""
+    steps: list[Step] = []
+    for purpose in catalog.purposes.values():
+        steps += _purpose_step(catalog, purpose.key, published.purposes.get(purpose.key, ()))
+    for policy in catalog.policies.values():
+        steps += _policy_steps(policy, published.policies.get(policy.key, ()))
+    return steps
+
+
+def _purpose_step(catalog: Catalog, key: str, known: Sequence[PurposeRelease]) -> list[Step]:
+    purpose = catalog.purposes[key]
+    if not known:
+        return [Step("new_purpose", key, str(purpose.version), "")]
+    last = known[-1]
+    changed = material_changes(last.definition, definition(catalog, purpose))
+    if purpose.version < last.version:
+        mend = f"Write version = {last.version} or more"
+        raise CatalogError(
+            f"version {last.version} is published already", key=f"purposes.{key}.version", mend=mend
+        )
+    if purpose.version == last.version and changed:
+        mend = f"Write version = {last.version + 1}: people are asked again for this purpose only"
+        raise CatalogError(
+            f"{', '.join(changed)} changed under version {last.version}", key=f"purposes.{key}", mend=mend
+        )
+    return (
+        [Step("new_version", key, str(purpose.version), Change.MATERIAL)]
+        if purpose.version > last.version
+        else []
+    )
+
+
+def _policy_steps(policy: Policy, known: Sequence[PolicyRelease]) -> list[Step]:
+    order = [version.version for version in policy.versions]
+    for index, release in enumerate(known):
+        if index >= len(order) or order[index] != release.version:
+            mend = "Keep published versions, first and in their order; add new ones below"
+            raise CatalogError(
+                f"version {release.version!r} is published", key=f"policies.{policy.key}", mend=mend
+            )
+        for locale, known_digest in release.texts.items():
+            _check_text(policy.key, policy.versions[index], locale, known_digest)
+    return [Step("new_policy", policy.key, v.version, v.change.value) for v in policy.versions[len(known) :]]
+
+
+def _check_text(policy: str, version: PolicyVersion, locale: str, known: str) -> None:
+    now = digest(version.texts[locale]) if locale in version.texts else None
+    if now != known:
+        raise CatalogError(
+            f"version {version.version!r} ({locale}) is published with digest {known}, the file has {now}",
+            key=f"policies.{policy}",
+            mend="Put the published text back, and add a new version with the changed text",
+        )
+
+
+def publish(catalog: Catalog, database: Database, now_us: int) -> list[Step]:
+    """Store texts, notices, versions and catalogue, all or nothing. Raises CatalogError, StoreUnavailable."""
+
+    def work(tx: Tx) -> list[Step]:
+        known = read_published(tx)
+        steps = plan(catalog, known)
+        _store_documents(tx, _documents(catalog), now_us)
+        for purpose in catalog.purposes.values():
+            row = (purpose.key, purpose.version, definition(catalog, purpose), now_us)
+            _insert(tx, "purpose_version", "item, version, definition, published_us", "item, version", row)
+        for policy in catalog.policies.values():
+            have = len(known.policies.get(policy.key, ()))
+            for ordinal, version in enumerate(policy.versions[have:], start=have + 1):
+                _store_version(tx, policy, version, ordinal, now_us, earliest_us=now_us if have else None)
+        return steps
+
+    return database.write(work)
+
+
+def is_published(catalog: Catalog, tx: Tx) -> bool:
+    """Whether this very catalogue was published."""
+    return bool(tx.run(f"SELECT 1 FROM {_P}document WHERE digest = ?", (digest(canonical(catalog)),)))
+
+
+def read_document(tx: Tx, wanted: str) -> tuple[str, str] | None:
+    """Media type and content of a stored text by its digest."""
+    rows = tx.run(f"SELECT media_type, content FROM {_P}document WHERE digest = ?", (wanted,))
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def _documents(catalog: Catalog) -> Iterable[tuple[str, str]]:
+    for policy in catalog.policies.values():
+        for version in policy.versions:
+            yield from ((version.media_type, text) for text in version.texts.values())
+    yield from ((JSON, notice_of(catalog, locale).body) for locale in catalog.locales)
+    yield JSON, canonical(catalog)
+
+
+def _store_documents(tx: Tx, documents: Iterable[tuple[str, str]], now_us: int) -> None:
+    for media_type, text in documents:
+        row = (digest(text), media_type, text, now_us)
+        _insert(tx, "document", "digest, media_type, content, stored_us", "digest", row)
+
+
+def _store_version(
+    tx: Tx, policy: Policy, version: PolicyVersion, ordinal: int, now_us: int, *, earliest_us: int | None
+) -> None:
+    """A version added to a published policy cannot be in force before people could read it."""
+    effective = to_us(version.effective) if version.effective else now_us
+    effective = max(effective, earliest_us) if earliest_us is not None else effective
+    methods = json.dumps(list(version.acceptance))
+    texts = json.dumps({locale: digest(text) for locale, text in version.texts.items()}, sort_keys=True)
+    summary = localized(version.summary, "en")
+    row = (
+        policy.key,
+        version.version,
+        ordinal,
+        version.change.value,
+        effective,
+        now_us,
+        methods,
+        texts,
+        summary,
+    )
+    columns = "item, version, ordinal, change, effective_us, published_us, acceptance, texts, summary"
+    _insert(tx, "policy_version", columns, "item, version", row)
+
+
+def _insert(tx: Tx, table: str, columns: str, key: str, row: Sequence[object]) -> None:
+    marks = ", ".join("?" * len(row))
+    tx.count(f"INSERT INTO {_P}{table} ({columns}) VALUES ({marks}) ON CONFLICT ({key}) DO NOTHING", row)

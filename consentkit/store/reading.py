@@ -1,0 +1,137 @@
+"""Reading the ledger: last answers for the gate, events for people and followers. Nothing here writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from consentkit.core.gate import Row
+from consentkit.core.minors import NOTHING_KNOWN, Facts
+from consentkit.core.record import Event, bucket_of
+from consentkit.core.times import from_us
+from consentkit.store import sql
+from consentkit.store.clock import bucket_of_event
+from consentkit.store.database import Database, Tx
+from consentkit.store.keys import Keyed
+from consentkit.store.ledger import facts_of
+
+PAGE = 500
+FILTERS = ("item", "action", "kind", "actor", "scope")
+_NO_EVENT = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """A leaf whose event was destroyed; its place in the tree stays."""
+
+    leaf_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectState:
+    """What the gate needs of a subject. `key` None: the ledger does not know the subject."""
+
+    key: bytes | None = None
+    facts: Facts = NOTHING_KNOWN
+    rows: tuple[Row, ...] = ()
+
+
+UNKNOWN_SUBJECT = SubjectState()
+
+
+class LedgerReader:
+    """Reads by subject, by event id, and in leaf order."""
+
+    def __init__(self, database: Database, keyed: Keyed) -> None:
+        self._database, self._keyed = database, keyed
+
+    def state(self, tenant: str, subject: str) -> SubjectState:
+        """Facts and last answers in one indexed read. Raises StoreUnavailable."""
+        hidden = self._keyed.hidden_subject(tenant, subject)
+        params = (bucket_of(tenant, subject), tenant, subject, hidden)
+        return _state(self._database.read(lambda tx: tx.run(sql.FIND_STATE, params)), subject)
+
+    def states(self, tenant: str, subjects: Sequence[str]) -> Mapping[str, SubjectState]:
+        """The same for many subjects, over one connection."""
+
+        def work(tx: Tx) -> Mapping[str, SubjectState]:
+            found = {}
+            for subject in dict.fromkeys(subjects):
+                hidden = self._keyed.hidden_subject(tenant, subject)
+                rows = tx.run(sql.FIND_STATE, (bucket_of(tenant, subject), tenant, subject, hidden))
+                found[subject] = _state(rows, subject)
+            return found
+
+        return self._database.read(work)
+
+    def events(
+        self, tenant: str, subject: str, *, after: str | None = None, limit: int = PAGE, **equal: str
+    ) -> list[Event]:
+        """A subject's events by event id, unsealed ones included, after the event `after`."""
+        filters = tuple(name for name in FILTERS if name in equal)
+        hidden = self._keyed.hidden_subject(tenant, subject)
+        bucket = bucket_of(tenant, subject)
+
+        def work(tx: Tx) -> list[Event]:
+            keys = {row[0]: row[1] for row in tx.run(sql.FIND_SUBJECT, (bucket, tenant, subject, hidden))}
+            key = keys.get(subject) or keys.get(hidden)
+            if key is None:
+                return []
+            statement = sql.events_of_subject(filters, self._database.postgresql)
+            rows = tx.run(
+                statement, (bucket, key, after or _NO_EVENT, *(equal[name] for name in filters), limit)
+            )
+            return [event_of(row) for row in rows]
+
+        return self._database.read(work)
+
+    def sealed(
+        self, *, after: int = -1, limit: int = PAGE, tenant: str | None = None, **equal: str
+    ) -> list[Event | Erased]:
+        """Sealed events in leaf order after a leaf index: dense, gap-free, never reordered."""
+        wanted = dict(equal) if tenant is None else {**equal, "tenant": tenant}
+        filters = tuple(name for name in (*FILTERS, "tenant") if name in wanted)
+        params = (after, *(wanted[name] for name in filters), limit)
+        rows = self._database.read(lambda tx: tx.run(sql.events_sealed(filters), params))
+        return [Erased(row[-1]) if row[0] is None else event_of(row) for row in rows]
+
+    def event(self, event_id: str, tenant: str | None = None) -> Event | None:
+        """One event by its id, or None (also when it belongs to another tenant)."""
+        try:
+            bucket = bucket_of_event(event_id)
+        except ValueError:
+            return None
+
+        def work(tx: Tx) -> Event | None:
+            found = tx.run(sql.EVENT_BY_ID, (bucket, event_id))
+            if not found or tenant not in (None, found[0][-2]):
+                return None
+            leaf = tx.run(sql.LEAF_OF_EVENT, (bucket, event_id))
+            return event_of((*found[0][:10], leaf[0][0] if leaf else None))
+
+        return self._database.read(work)
+
+
+def _state(rows: Sequence[tuple[Any, ...]], subject: str) -> SubjectState:
+    if not rows:
+        return UNKNOWN_SUBJECT
+    mine = [row for row in rows if row[0] == subject] or rows
+    answers = tuple(_row(row[6:]) for row in mine if row[6] is not None)
+    return SubjectState(bytes(mine[0][1]), facts_of(mine[0][2:6]), answers)
+
+
+def _row(columns: Sequence[Any]) -> Row:
+    """A state row from `sql.STATE_COLUMNS`. PostgreSQL gives the event id as a UUID."""
+    *said, event_id = columns
+    return Row(*said, str(event_id))
+
+
+def event_of(row: Sequence[Any]) -> Event:
+    """An event from `sql.EVENT_COLUMNS` and the leaf index. Method, locale and notice stand in the body."""
+    event_id, kind, item, version, scope, action, actor, recorded, effective, body, leaf_index = row
+    said = json.loads(body)
+    shown = (said.get("method"), said.get("locale"), said.get("notice"))
+    times = (from_us(recorded), from_us(effective))
+    return Event(str(event_id), kind, item, version, scope, action, actor, *shown, *times, body, leaf_index)

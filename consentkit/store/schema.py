@@ -1,0 +1,133 @@
+"""Numbered schema steps, applied once under a lock, and the triggers that keep the ledger append-only."""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from consentkit.core.errors import SchemaOutdated
+from consentkit.store.tables import APPEND_ONLY, PREFIX, metadata
+
+VERSION = 1
+
+_LISTED = f"SELECT 1 FROM {PREFIX}erasure e WHERE e.bucket = OLD.bucket AND e.event_id = OLD.event_id"
+_RAISE = (
+    "RAISE EXCEPTION 'consentkit: % is append-only', TG_TABLE_NAME "
+    "USING ERRCODE = 'integrity_constraint_violation';"
+)
+
+
+def statements(dialect: Dialect) -> Iterator[str]:
+    """Every statement of a fresh install, in order, without the final semicolon."""
+    for table in metadata.sorted_tables:
+        yield str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)).strip()
+        for index in sorted(table.indexes, key=lambda i: str(i.name)):
+            yield str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)).strip()
+    yield from _sqlite_triggers() if dialect.name == "sqlite" else _postgresql_triggers()
+
+
+def installed(connection: Connection) -> int:
+    """The highest step that was applied; 0 when there is no table yet."""
+    if not connection.dialect.has_table(connection, f"{PREFIX}schema"):
+        return 0
+    found = connection.exec_driver_sql(f"SELECT MAX(version) FROM {PREFIX}schema").scalar()
+    return int(found or 0)
+
+
+def upgrade(connection: Connection, now_us: int) -> tuple[int, ...]:
+    """Apply what is missing inside the caller's transaction and return the numbers of the steps.
+
+    Raises SchemaOutdated when the database is newer than this consentkit.
+    """
+    _lock(connection)
+    have = installed(connection)
+    check(have, newer_only=True)
+    if have == VERSION:
+        return ()
+    for statement in statements(connection.dialect):
+        connection.exec_driver_sql(
+            statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
+        )
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    connection.exec_driver_sql(
+        f"INSERT INTO {PREFIX}schema (version, applied_us) VALUES ({mark}, {mark})",
+        (VERSION, now_us),
+    )
+    return (VERSION,)
+
+
+def check(have: int, *, newer_only: bool = False) -> None:
+    """Raise SchemaOutdated, saying what to do, when the tables are not of this version."""
+    if have > VERSION:
+        raise SchemaOutdated(
+            f"the database has schema {have}, this consentkit knows {VERSION}: install the newer consentkit"
+        )
+    if have < VERSION and not newer_only:
+        raise SchemaOutdated("the consentkit tables are missing or old: run `flask consent upgrade`")
+
+
+def _lock(connection: Connection) -> None:
+    """One upgrade at a time: SQLite by its write lock, PostgreSQL by a lock on its own schema table."""
+    if connection.dialect.name == "sqlite":
+        return
+    table = metadata.tables[f"{PREFIX}schema"]
+    for attempt in range(2):
+        try:
+            with connection.begin_nested():
+                connection.execute(CreateTable(table, if_not_exists=True))
+            break
+        except Exception:
+            if attempt:
+                raise
+    connection.exec_driver_sql(f"LOCK TABLE {PREFIX}schema IN ACCESS EXCLUSIVE MODE")
+
+
+def _sqlite_triggers() -> Iterator[str]:
+    for name in APPEND_ONLY:
+        table = PREFIX + name
+        yield _sqlite_trigger(f"{table}_no_update", f"BEFORE UPDATE ON {table}", f"{name} is append-only")
+        allowed = f" WHEN NOT EXISTS ({_LISTED})" if name == "event" else ""
+        yield _sqlite_trigger(
+            f"{table}_no_delete", f"BEFORE DELETE ON {table}{allowed}", f"{name} is append-only"
+        )
+        keys = [column.name for column in metadata.tables[table].primary_key]
+        same = " AND ".join(f"t.{key} = NEW.{key}" for key in keys)
+        # INSERT OR REPLACE fires neither of the two above.
+        yield (
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_replace BEFORE INSERT ON {table} "
+            f"WHEN EXISTS (SELECT 1 FROM {table} t WHERE {same}) BEGIN SELECT RAISE(IGNORE); END"
+        )
+
+
+def _sqlite_trigger(name: str, event: str, message: str) -> str:
+    return (
+        f"CREATE TRIGGER IF NOT EXISTS {name} {event} BEGIN SELECT RAISE(ABORT, 'consentkit: {message}'); END"
+    )
+
+
+def _postgresql_triggers() -> Iterator[str]:
+    yield (
+        f"CREATE OR REPLACE FUNCTION {PREFIX}refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"{_RAISE} END $$"
+    )
+    yield (
+        f"CREATE OR REPLACE FUNCTION {PREFIX}refuse_unlisted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF EXISTS ({_LISTED}) THEN RETURN OLD; END IF; "
+        f"{_RAISE} END $$"
+    )
+    for name in APPEND_ONLY:
+        table = PREFIX + name
+        delete = "refuse_unlisted" if name == "event" else "refuse"
+        yield _postgresql_trigger(f"{table}_no_update", f"BEFORE UPDATE ON {table} FOR EACH ROW", "refuse")
+        yield _postgresql_trigger(f"{table}_no_delete", f"BEFORE DELETE ON {table} FOR EACH ROW", delete)
+        yield _postgresql_trigger(
+            f"{table}_no_truncate", f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT", "refuse"
+        )
+
+
+def _postgresql_trigger(name: str, event: str, function: str) -> str:
+    return f"CREATE OR REPLACE TRIGGER {name} {event} EXECUTE FUNCTION {PREFIX}{function}()"
