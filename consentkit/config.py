@@ -1,0 +1,51 @@
+"""Every configuration key, read once into `Settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from consentkit.core.errors import ConsentKitError
+
+PREFIX = "CONSENTKIT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Facts of a deployment. Key `CONSENTKIT_DATABASE_URL` is the field `database_url`, and so on."""
+
+    database_url: str | None = None
+    """Where the ledger lives: `postgresql://…` or `sqlite:////path`. Default: a file in the instance folder."""
+
+    key: str | bytes | None = None
+    """The secret for pseudonyms and marks, 32 bytes or more. Default: a key file beside a SQLite database."""
+
+    url_prefix: str = "/consent"
+    """Where the pages, the banner's endpoint and the API live."""
+
+    cookie_domain: str | None = None
+    """A domain for the visitor cookie, to share it among subdomains; without it only this host sees it."""
+
+    inline: bool = False
+    """Write the head script and the banner's style into the page instead of linking them."""
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings of an app. Raises ConsentKitError for an unknown key or a value of the wrong type."""
+        known = {f"{PREFIX}{field.name.upper()}": field.name for field in fields(cls)}
+        given = {
+            key: value for key, value in config.items() if isinstance(key, str) and key.startswith(PREFIX)
+        }
+        for key in given:
+            if key not in known:
+                raise ConsentKitError(
+                    f"{key} is not a setting of consentkit. Known: {', '.join(sorted(known))}"
+                )
+        settings = cls(**{known[key]: value for key, value in given.items()})
+        prefix = settings.url_prefix
+        if not isinstance(prefix, str) or not prefix.startswith("/") or prefix.endswith("/"):
+            raise ConsentKitError(
+                "CONSENTKIT_URL_PREFIX begins with / and does not end with one, such as /consent"
+            )
+        return settings

@@ -1,0 +1,184 @@
+"""ConsentKit: the kit on a Flask app."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from flask import Flask, current_app, has_app_context, has_request_context
+from sqlalchemy import Engine
+
+from consentkit.cli import consent as commands
+from consentkit.config import Settings
+from consentkit.core.catalog import (
+    Bundle,
+    Catalog,
+    Category,
+    Controller,
+    MinorRules,
+    Party,
+    Policy,
+    Purpose,
+    Site,
+)
+from consentkit.core.catalog_rules import build
+from consentkit.core.errors import ConsentKitError, ConsentMissing, SchemaOutdated, StoreUnavailable
+from consentkit.core.minors import Age
+from consentkit.kit import Kit
+from consentkit.kit_facts import FactSources
+from consentkit.kit_file import load, read_texts
+from consentkit.runtime import Runtime
+from consentkit.web import checks, gates, markup, problems
+from consentkit.web.api import api_blueprint
+from consentkit.web.blueprint import blueprint
+from consentkit.web.current import forget
+from consentkit.web.state import Loaders, State, register
+
+EMBEDDED = "consentkit.sqlite3"
+F = TypeVar("F", bound=Callable[..., Any])
+_log = logging.getLogger("consentkit")
+
+
+class ConsentKit(Kit):
+    """Consent and cookie management for Flask apps, with every verb and question of the kit.
+
+    The catalogue is given as values, or by `ConsentKit.from_file("consent.toml")`. `engine`: a callable that
+    gives the host's engine, such as `lambda: db.engine`. Raises CatalogError.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        purposes: Iterable[Purpose] = (),
+        policies: Iterable[Policy] = (),
+        categories: Iterable[Category] = (),
+        parties: Iterable[Party] = (),
+        bundles: Iterable[Bundle] = (),
+        controller: Controller | None = None,
+        site: Site | None = None,
+        minors: MinorRules | None = None,
+        catalog: Catalog | None = None,
+        engine: Callable[[], Engine] | None = None,
+    ) -> None:
+        self._catalog = catalog or build(
+            purposes=purposes,
+            policies=[read_texts(policy, Path()) for policy in policies],
+            categories=categories,
+            parties=parties,
+            bundles=bundles,
+            controller=controller,
+            site=site,
+            minors=minors,
+        )
+        self._engine = engine
+        self._runtimes: WeakKeyDictionary[Flask, Runtime] = WeakKeyDictionary()
+        self._loaders = Loaders()
+        self.facts = FactSources(in_request=has_request_context)
+        if app is not None:
+            self.init_app(app)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | PathLike[str],
+        *,
+        app: Flask | None = None,
+        engine: Callable[[], Engine] | None = None,
+    ) -> ConsentKit:
+        """The catalogue from a TOML file. Raises CatalogError, which names file, key and mend."""
+        return cls(app, catalog=load(path), engine=engine)
+
+    def init_app(self, app: Flask) -> None:
+        """Add consentkit to an app: routes, gates' error handlers, template functions, commands.
+
+        Embedded SQLite makes its tables and publishes; a broken catalogue raises CatalogError.
+        Raises ConsentKitError for a second call on the same app, or settings that cannot work.
+        """
+        settings = Settings.read(app.config)
+        embedded = self._engine is None and settings.database_url is None
+        runtime = self._make_runtime(app, settings)
+        register(app, State(self, settings, self._loaders, embedded))
+        self._runtimes[app] = runtime
+        app.register_blueprint(blueprint(settings.url_prefix))
+        app.register_blueprint(api_blueprint(settings.url_prefix))
+        app.register_error_handler(ConsentMissing, problems.on_blocked)
+        app.register_error_handler(StoreUnavailable, problems.on_unavailable)
+        app.register_error_handler(SchemaOutdated, problems.on_unavailable)
+        app.jinja_env.globals.update(markup.functions)
+        app.jinja_env.globals["consents"] = gates.current_consents
+        app.cli.add_command(commands)
+        checks.install(app)
+        if embedded:
+            self._start_embedded(app, runtime)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of the app context, else of the one app. Raises ConsentKitError when there is none."""
+        if has_app_context():
+            found = self._runtimes.get(current_app._get_current_object())  # type: ignore[attr-defined]
+            if found is not None:
+                return found
+        if len(self._runtimes) == 1:
+            return next(iter(self._runtimes.values()))
+        raise ConsentKitError(
+            "consentkit does not know which app is meant: call init_app first, "
+            "and with several apps use app.app_context()"
+        )
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is asked."""
+        return self._catalog
+
+    def subject_loader(self, function: F) -> F:
+        """The callback that names the signed-in account, or returns None for an anonymous visitor."""
+        self._loaders.subject = function
+        return function
+
+    def locale_loader(self, function: F) -> F:
+        """The callback that gives the locale of the host's page; the site's default locale without it."""
+        self._loaders.locale = function
+        return function
+
+    def age_loader(self, function: Callable[[str], Age | None]) -> Callable[[str], Age | None]:
+        """The callback that gives the age of an account; never called for visitors."""
+        self.facts.age = function
+        return function
+
+    def jurisdiction_loader(self, function: Callable[[], str | None]) -> Callable[[], str | None]:
+        """The callback that gives the jurisdiction of the request, ISO 3166 such as `DE` or `US-CA`."""
+        self.facts.jurisdiction = function
+        return function
+
+    def _make_runtime(self, app: Flask, settings: Settings) -> Runtime:
+        if self._engine is not None and settings.database_url is not None:
+            raise ConsentKitError("give engine= or CONSENTKIT_DATABASE_URL, not both")
+        if self._engine is not None:
+            return Runtime.of_engine(self._catalog, self._engine, key=settings.key)
+        if settings.database_url is not None:
+            return Runtime.of_url(self._catalog, settings.database_url, key=settings.key, prepare=False)
+        url = f"sqlite:///{Path(app.instance_path) / EMBEDDED}"
+        return Runtime.of_url(self._catalog, url, key=settings.key, prepare=True)
+
+    def _start_embedded(self, app: Flask, runtime: Runtime) -> None:
+        if not (app.debug or app.testing):
+            _log.warning(
+                "the consent ledger is the embedded file %s: fine for one machine, but set CONSENTKIT_DATABASE_URL "
+                "(postgresql://… or sqlite:////path) for production, and back the file and its keys up",
+                Path(app.instance_path) / EMBEDDED,
+            )
+        try:
+            runtime.ensure()
+        except (StoreUnavailable, SchemaOutdated) as error:
+            _log.error("%s; everything that needs consent is blocked until it can", error)
+        finally:
+            runtime.dispose()
+
+    def _forget(self, subject: str, tenant: str) -> None:
+        if has_request_context():
+            forget()

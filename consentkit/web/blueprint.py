@@ -1,0 +1,37 @@
+"""The routes under `CONSENTKIT_URL_PREFIX`."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, request
+
+from consentkit.web import acceptance, choices, pages
+from consentkit.web.state import BLUEPRINT, current_state
+
+
+def blueprint(url_prefix: str) -> Blueprint:
+    """A blueprint for one app. `HEAD` and `OPTIONS` come from Flask."""
+    made = Blueprint(
+        BLUEPRINT, "consentkit", url_prefix=url_prefix, template_folder="templates", static_folder="static"
+    )
+    made.add_url_rule("", "preferences", _preferences, methods=["GET", "POST"], strict_slashes=False)
+    made.add_url_rule("/status", "status", lambda: pages.status(current_state()))
+    made.add_url_rule("/state.css", "state_css", lambda: pages.state_css(current_state()))
+    made.add_url_rule("/receipt", "receipt", lambda: pages.receipt(current_state()))
+    made.add_url_rule("/policies/<key>", "policy", _policy)
+    made.add_url_rule("/policies/<key>/<version>", "policy", _policy)
+    made.add_url_rule("/accept/<key>", "accept", _accept, methods=["GET", "POST"])
+    return made
+
+
+def _preferences() -> Response:
+    state = current_state()
+    return choices.choose(state) if request.method == "POST" else pages.preferences(state)
+
+
+def _policy(key: str, version: str | None = None) -> Response:
+    return pages.policy(current_state(), key, version)
+
+
+def _accept(key: str) -> Response:
+    state = current_state()
+    return acceptance.answer(state, key) if request.method == "POST" else acceptance.show(state, key)

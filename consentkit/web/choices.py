@@ -1,0 +1,168 @@
+"""`POST /consent`: the one endpoint for choices.
+
+A stale grant is answered 409; a refusal is always recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, jsonify, make_response, redirect, request, url_for
+
+from consentkit.core.catalog import Catalog
+from consentkit.core.errors import ChoiceRejected, UnknownPurpose
+from consentkit.core.terms import Basis, Method
+from consentkit.web.cross_site import came_from, safe_next, same_origin
+from consentkit.web.current import current
+from consentkit.web.expiry import expire_cookies
+from consentkit.web.identity import become, hint, identify, new_visitor, remember
+from consentkit.web.pages import preferences_page
+from consentkit.web.problems import problem, wants_html
+from consentkit.web.standing import hint_value, standing, standing_json
+from consentkit.web.state import BLUEPRINT, State
+
+DECISIONS = ("accept-all", "reject-all", "save", "withdraw-all")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the form says. `categories` and `purposes` are the ticked ones, for `save`."""
+
+    decision: str
+    categories: tuple[str, ...]
+    purposes: tuple[str, ...]
+    notice: str | None
+    next: str | None
+
+
+def choose(state: State) -> Response:
+    """Record the choice and answer with JSON, or lead back by 303."""
+    if not same_origin():
+        return problem(403, "cross-site", "Forbidden", "A choice has to come from this site's own pages.")
+    try:
+        choice = _parse(state.kit.catalog)
+        give, deny = _split(state.kit.catalog, choice)
+        before = standing(state)
+        stale = bool(give) and not _notice_holds(state, choice)
+        visitor = _record(state, [] if stale else give, deny, choice)
+    except UnknownPurpose as error:
+        return problem(422, "unknown-purpose", "Unknown purpose", str(error))
+    except (ChoiceRejected, ValueError) as error:
+        return problem(422, "choice-rejected", "Choice rejected", str(error))
+    now = standing(state)
+    changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
+    answer = standing_json(state, now, changed=changed)
+    response = _outdated(state) if stale else _answer(choice, answer)
+    if visitor is not None:
+        remember(state, response, visitor)
+    hint(state, response, hint_value(state, now))
+    expire_cookies(state, response, deny)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _parse(catalog: Catalog) -> Choice:
+    form: Mapping[str, Any] = request.get_json(silent=True) or {} if request.is_json else request.form
+    if not isinstance(form, Mapping):
+        raise ValueError('send an object such as {"decision": "reject-all"}')
+    decision, notice = form.get("decision"), form.get("notice") or None
+    if decision not in DECISIONS:
+        raise ValueError(f"decision is one of {', '.join(DECISIONS)}")
+    if notice is not None and not isinstance(notice, str):
+        raise ValueError("notice is the digest of what was shown")
+    categories, purposes = _listed(form, "category"), _listed(form, "purpose")
+    for key in categories:
+        if key not in catalog.categories:
+            raise UnknownPurpose(f"there is no category {key!r}")
+    for key in purposes:
+        catalog.purpose(key)
+    target = form.get("next")
+    return Choice(
+        decision, categories, purposes, notice, safe_next(target if isinstance(target, str) else None)
+    )
+
+
+def _listed(form: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = form.getlist(name) if hasattr(form, "getlist") else form.get(name, ())
+    values = [values] if isinstance(values, str) else values
+    if not isinstance(values, Sequence) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name} is a list of keys")
+    return tuple(values)
+
+
+def _split(catalog: Catalog, choice: Choice) -> tuple[list[str], list[str]]:
+    """The granted and the denied purposes. Only a tick of its own grants one that stands apart."""
+    bundled = [p.key for c in catalog.choices for p in catalog.purposes_of(c.key)]
+    apart = [p.key for p in catalog.apart]
+    if choice.decision == "accept-all":
+        return bundled, []
+    if choice.decision != "save":
+        return [], [
+            *bundled,
+            *apart,
+            *(p.key for p in catalog.purposes.values() if p.scoped and p.basis is Basis.CONSENT),
+        ]
+    ticked = [p.key for c in choice.categories for p in catalog.purposes_of(c)]
+    ticked += [catalog.purpose(key).key for key in choice.purposes]
+    give = list(dict.fromkeys(ticked))
+    return give, [key for key in (*bundled, *apart) if key not in give]
+
+
+def _notice_holds(state: State, choice: Choice) -> bool:
+    """A grant has to rest on what is shown today, in whatever language it was shown."""
+    catalog = state.kit.catalog
+    return choice.notice is None or choice.notice in {
+        state.kit.notice(locale).digest for locale in catalog.locales
+    }
+
+
+def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choice) -> str | None:
+    """Append the events. Returns the id of a visitor whose cookie has to be set, None for an account."""
+    kit, identity = state.kit, identify(state)
+    subject = identity.subject or new_visitor()
+    locale = state.locale()
+    granted_before = (
+        {row.item for row in current().rows if row.grants and row.actor == "subject"}
+        if identity.subject
+        else set()
+    )
+    withdraw = [key for key in deny if key in granted_before]
+    refuse = [key for key in deny if key not in granted_before and not kit.catalog.purposes[key].scoped]
+    if choice.decision == "withdraw-all" and withdraw:
+        refuse = []
+    method = Method.FORM if choice.decision == "save" else Method.BUTTON
+    notice = choice.notice or kit.notice(locale).digest
+    if give or refuse or withdraw:
+        kit.choose(
+            subject,
+            give=give,
+            refuse=refuse,
+            withdraw=withdraw,
+            method=method.value,
+            locale=locale,
+            notice=notice,
+        )
+    if identity.account is not None:
+        return None
+    become(subject)
+    return subject
+
+
+def _answer(choice: Choice, body: dict[str, Any]) -> Response:
+    if not wants_html():
+        return jsonify(body)
+    home = url_for(f"{BLUEPRINT}.preferences")
+    back = choice.next or came_from() or "/"
+    return make_response(redirect(f"{home}?saved=1" if back.split("?")[0] == home else back, 303))
+
+
+def _outdated(state: State) -> Response:
+    """The notice was changed meanwhile: the grants are not recorded, the new text is shown."""
+    if wants_html():
+        return preferences_page(state, outdated=True, target=safe_next(request.form.get("next")))
+    detail = "The notice was changed; show the current one and ask again. Nothing was granted."
+    return problem(
+        409, "notice-outdated", "Notice outdated", detail, notice=state.kit.notice(state.locale()).digest
+    )

@@ -1,0 +1,39 @@
+"""Requests that change something come from our own pages. Headers decide, so cached pages need no token."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from flask import request
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
+
+
+def same_origin() -> bool:
+    """Sec-Fetch-Site `same-origin` or `none` passes. Without it Origin must be this host and port.
+
+    With neither header only a request without any cookie passes: it can act for nobody.
+    """
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("Origin")
+    if origin is not None:
+        return urlsplit(origin).netloc == request.host
+    return not request.cookies
+
+
+def safe_next(target: str | None) -> str | None:
+    """A path on this site, or None: one leading slash, no second one, no backslash, no control character."""
+    if not target or not target.startswith("/") or target.startswith("//") or _UNSAFE.search(target):
+        return None
+    return target
+
+
+def came_from() -> str | None:
+    """The path of the page of ours that sent the form, from a same-host Referer."""
+    parts = urlsplit(request.referrer or "")
+    if parts.netloc != request.host:
+        return None
+    return safe_next(parts.path + (f"?{parts.query}" if parts.query else ""))

@@ -1,0 +1,87 @@
+"""Gates for views, and `gated` for every other callable."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+from consentkit import kit_gated
+from consentkit.core.errors import ConsentKitError
+from consentkit.kit_gated import Asker
+from consentkit.kit_read import missing
+from consentkit.signals import processing_blocked
+from consentkit.web.current import CurrentConsents, current
+from consentkit.web.state import find_kit
+
+F = TypeVar("F", bound=Callable[..., Any])
+MARK = "__consentkit_purposes__"
+
+current_consents = cast(CurrentConsents, LocalProxy(current))
+"""The consents of this request's visitor."""
+
+
+def requires_consent(*items: str) -> Callable[[F], F]:
+    """A gate before a view: every one of these purposes or categories must be allowed.
+
+    Blocked: problem+json, or for a browser the page where one can answer (see the chapter on gates).
+    """
+    return _gate(items, "requires_consent")
+
+
+def requires_acceptance(*policies: str) -> Callable[[F], F]:
+    """A gate before a view: each of these policies or bundles must be accepted in its present version."""
+    return _gate(policies, "requires_acceptance")
+
+
+def gated(
+    *items: str, subject: str, skip: bool = False, tenant: str | None = None, scope: str | None = None
+) -> Callable[[F], F]:
+    """A gate around any callable, a job say, asked when it RUNS, by the app context's kit or the only one.
+
+    `subject` (and `scope`) name the argument that holds the id. Blocked: raises ConsentMissing;
+    `skip=True`: returns None.
+    """
+    return gated_by(find_kit, items, subject=subject, skip=skip, tenant=tenant, scope=scope)
+
+
+def gated_by(
+    find: Callable[[], Asker | None],
+    items: tuple[str, ...],
+    *,
+    subject: str,
+    skip: bool,
+    tenant: str | None,
+    scope: str | None,
+) -> Callable[[F], F]:
+    """`gated` with a way to find the kit."""
+    return kit_gated.gated(find, items, subject, skip=skip, tenant=tenant, scope=scope)
+
+
+def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
+    if not items or not all(isinstance(item, str) for item in items):
+        raise ConsentKitError(f"{name}() needs the key of what is required, such as @{name}('terms')")
+
+    def decorate(view: F) -> F:
+        @functools.wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            consents = current()
+            for item in items:
+                stop_unless_allowed(consents, item)
+            return current_app.ensure_sync(view)(*args, **kwargs)
+
+        setattr(guarded, MARK, (*getattr(view, MARK, ()), *items))
+        return cast(F, guarded)
+
+    return decorate
+
+
+def stop_unless_allowed(consents: CurrentConsents, item: str) -> None:
+    """Raise ConsentMissing or AcceptanceMissing, and tell whoever listens."""
+    decision = consents.decide(item)
+    if not decision.allowed:
+        processing_blocked.send(consents.state.kit, decision=decision, subject=consents.subject)
+        raise missing(decision, consents.state.kit.catalog)

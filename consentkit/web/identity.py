@@ -1,0 +1,118 @@
+"""Who is asking: the account that the host names, or a visitor known by a signed cookie.
+
+The cookie carries a random id and its issue time, nothing else: an old copy cannot restore consent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from flask import Response, current_app, request
+from itsdangerous import BadData, TimestampSigner
+
+from consentkit.core.errors import ConsentKitError
+from consentkit.core.record import VISITOR
+from consentkit.web.state import State
+
+MAX_AGE = 180 * 24 * 3600
+HINT = "consent_hint"
+_MEMO = "consentkit.identity"
+_SALT = "consentkit.visitor.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`subject` is whom the answers belong to; `visitor` the id in the cookie, also of somebody signed in."""
+
+    account: str | None
+    visitor: str | None
+
+    @property
+    def subject(self) -> str | None:
+        """The account, else the visitor, else None."""
+        return self.account or self.visitor
+
+
+def identify(state: State) -> Identity:
+    """Who is asking in this request; a cookie that is forged, cut or old is nobody."""
+    memo = request.environ.get(_MEMO)
+    if isinstance(memo, Identity):
+        return memo
+    identity = Identity(_account(state), _visitor(state))
+    request.environ[_MEMO] = identity
+    return identity
+
+
+def new_visitor() -> str:
+    """An id for somebody who answers for the first time."""
+    return VISITOR + secrets.token_urlsafe(16)
+
+
+def become(visitor: str) -> None:
+    """From here on in this request the visitor with this id is asking."""
+    request.environ[_MEMO] = Identity(None, visitor)
+
+
+def remember(state: State, response: Response, visitor: str) -> None:
+    """Set the signed cookie, with a new issue time."""
+    value = _signer().sign(visitor.removeprefix(VISITOR)).decode()
+    _set(state, response, cookie_name(state), value, httponly=True)
+
+
+def hint(state: State, response: Response, value: str) -> None:
+    """Set the cookie that scripts read. The server never trusts it."""
+    _set(state, response, HINT, value, httponly=False)
+
+
+def cookie_name(state: State) -> str:
+    """The name for the present scheme: browsers keep a `__Host-` cookie only when it is Secure."""
+    if not request.is_secure:
+        return "consent"
+    return "__Secure-consent" if state.settings.cookie_domain else "__Host-consent"
+
+
+def _set(state: State, response: Response, name: str, value: str, *, httponly: bool) -> None:
+    domain = None if name.startswith("__Host-") else state.settings.cookie_domain
+    response.set_cookie(
+        name,
+        value,
+        max_age=MAX_AGE,
+        path="/",
+        domain=domain,
+        secure=request.is_secure,
+        httponly=httponly,
+        samesite="Lax",
+    )
+
+
+def _account(state: State) -> str | None:
+    if state.loaders.subject is None:
+        return None
+    account = state.loaders.subject()
+    if account is None:
+        return None
+    if not isinstance(account, str) or not account or account.startswith(VISITOR):
+        raise ConsentKitError(
+            f"the subject_loader returned {account!r}: return the account's id as text, or None; "
+            f"ids that begin with {VISITOR!r} are ours"
+        )
+    return account
+
+
+def _visitor(state: State) -> str | None:
+    cookie = request.cookies.get(cookie_name(state))
+    if not cookie:
+        return None
+    try:
+        return VISITOR + _signer().unsign(cookie, max_age=MAX_AGE).decode("ascii")
+    except (BadData, ValueError, OverflowError, OSError):
+        return None
+
+
+def _signer() -> TimestampSigner:
+    secret = current_app.secret_key
+    if not secret:
+        raise ConsentKitError("SECRET_KEY is not set: consentkit signs the visitor cookie with it")
+    fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") or []
+    return TimestampSigner([*fallbacks, secret], salt=_SALT)

@@ -1,0 +1,125 @@
+"""A gate's no as problem+json (RFC 9457), a page, or a redirect to where one can answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify, make_response, redirect, render_template, request, url_for
+
+from consentkit.core.catalog import localized
+from consentkit.core.errors import AcceptanceMissing, ConsentMissing
+from consentkit.core.gate import Decision
+from consentkit.core.terms import Reason
+from consentkit.core.texts import direction, texts
+from consentkit.web.current import current
+from consentkit.web.state import BLUEPRINT, State, current_state
+
+ASK = frozenset({Reason.NO_ANSWER, Reason.REQUESTED, Reason.EXPIRED, Reason.OUTDATED, Reason.AGED_OUT})
+"""Reasons for which a browser is led to the question. After a no it is not: that would be nagging."""
+
+TYPE = "urn:consentkit:problem:"
+
+
+def wants_html() -> bool:
+    """Only a client that names text/html gets pages; `*/*` and no Accept at all get JSON."""
+    return any(mime == "text/html" and quality > 0 for mime, quality in request.accept_mimetypes)
+
+
+def problem(status: int, kind: str, title: str, detail: str, **extra: Any) -> Response:
+    """A problem+json answer that no cache keeps."""
+    response = jsonify({"type": TYPE + kind, "title": title, "status": status, "detail": detail, **extra})
+    response.status_code = status
+    response.content_type = "application/problem+json"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def on_blocked(error: ConsentMissing) -> Response:
+    """The answer to a request that a gate stopped."""
+    decision = error.decision
+    if decision.reason is Reason.STORE_UNAVAILABLE:
+        return on_unavailable(error)
+    if not wants_html():
+        return _vary(_blocked_problem(error))
+    asks = _where_to_answer(decision) if request.method in ("GET", "HEAD") else None
+    if asks is not None:
+        return _vary(make_response(redirect(asks, 303)))
+    return _vary(_blocked_page(decision))
+
+
+def on_unavailable(_error: Exception) -> Response:
+    """503: the ledger cannot be asked, so nothing is processed."""
+    if wants_html():
+        response = make_response(render_template("consentkit/unavailable.html", **page_context()), 503)
+    else:
+        detail = "The consent ledger cannot be reached, so nothing is processed. Try again later."
+        response = problem(
+            503, "store-unavailable", "Service unavailable", detail, reason=Reason.STORE_UNAVAILABLE.value
+        )
+    response.headers["Retry-After"] = "30"
+    response.headers["Cache-Control"] = "no-store"
+    return _vary(response)
+
+
+def page_context() -> dict[str, Any]:
+    """What every page of ours needs."""
+    state = current_state()
+    locale = state.locale()
+    site = state.kit.catalog.site.name or state.kit.catalog.controller.name
+    return {"t": texts(locale), "locale": locale, "dir": direction(locale), "site_name": site}
+
+
+def title_of(state: State, item: str, locale: str) -> str:
+    """The title of a purpose or policy in a locale."""
+    catalog = state.kit.catalog
+    found = catalog.purposes.get(item) or catalog.policies.get(item) or catalog.categories.get(item)
+    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or item
+
+
+def _blocked_problem(error: ConsentMissing) -> Response:
+    decision = error.decision
+    kind = "acceptance-missing" if isinstance(error, AcceptanceMissing) else "consent-missing"
+    words = texts("en")
+    title = words.get(f"reason.{decision.reason}.title", decision.reason.value)
+    return problem(
+        *(403, kind, title, str(error)),
+        reason=decision.reason.value,
+        item=decision.item,
+        version=decision.version,
+        needs=list(decision.needs),
+    )
+
+
+def _blocked_page(decision: Decision) -> Response:
+    state, context = current_state(), page_context()
+    link = url_for(f"{BLUEPRINT}.preferences")
+    if decision.item in state.kit.catalog.policies:
+        link = url_for(f"{BLUEPRINT}.accept", key=decision.item)
+    item_title = title_of(state, decision.item, context["locale"])
+    page = render_template(
+        "consentkit/blocked.html", reason=decision.reason.value, item_title=item_title, link=link, **context
+    )
+    response = make_response(page, 403)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _where_to_answer(decision: Decision) -> str | None:
+    """The page where the missing answer can be given, or None when one was given and it was no."""
+    state = current_state()
+    if decision.reason is Reason.POLICY_NOT_ACCEPTED:
+        missing = [current().decide(policy) for policy in decision.needs]
+        declined = [d for d in missing if d.reason not in ASK]
+        return None if declined or not missing else _where_to_answer(missing[0])
+    if decision.reason not in ASK:
+        return None
+    back = request.full_path.rstrip("?")
+    if decision.item in state.kit.catalog.policies:
+        return url_for(f"{BLUEPRINT}.accept", key=decision.item, next=back)
+    return url_for(f"{BLUEPRINT}.preferences", next=back)
+
+
+def _vary(response: Response) -> Response:
+    response.vary.update(["Accept", "Cookie"])
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response

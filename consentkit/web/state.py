@@ -1,0 +1,86 @@
+"""What an app has of consentkit: one State under `app.extensions["consentkit"]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
+
+from flask import Flask, current_app, has_app_context, has_request_context, request
+
+from consentkit.config import Settings
+from consentkit.core.errors import ConsentKitError
+
+if TYPE_CHECKING:
+    from consentkit.extension import ConsentKit
+
+KEY, BLUEPRINT = "consentkit", "consentkit"
+_apps: WeakSet[Flask] = WeakSet()
+
+
+@dataclass
+class Loaders:
+    """The host's callbacks about a request."""
+
+    subject: Callable[[], str | None] | None = None
+    locale: Callable[[], str | None] | None = None
+
+
+@dataclass
+class State:
+    """One app's consentkit. `embedded`: the ledger is the SQLite file in the instance folder."""
+
+    kit: ConsentKit
+    settings: Settings
+    loaders: Loaders
+    embedded: bool
+    decorators_checked: bool = field(default=False)
+
+    def locale(self) -> str:
+        """The locale of this page: on ours `?locale=`, then Accept-Language; elsewhere the host's, or the default.
+
+        A page of the host is the same for everybody, so Accept-Language does not decide there.
+        """
+        catalog = self.kit.catalog
+        wanted: str | None = None
+        if has_request_context() and request.blueprint == BLUEPRINT:
+            wanted = request.args.get("locale") or request.form.get("locale")
+            if wanted not in catalog.locales:
+                wanted = request.accept_languages.best_match(catalog.locales)
+        elif self.loaders.locale is not None:
+            wanted = self.loaders.locale()
+        return wanted if wanted in catalog.locales else catalog.site.default_locale
+
+
+def register(app: Flask, state: State) -> None:
+    """Put the state in its place. Raises ConsentKitError when there is one already."""
+    if KEY in app.extensions:
+        raise ConsentKitError(
+            f"consentkit is initialised on app {app.name!r} already: call init_app once per app, "
+            "or make one app per ConsentKit"
+        )
+    app.extensions[KEY] = state
+    _apps.add(app)
+
+
+def state_of(app: Flask) -> State:
+    """The state of an app. Raises ConsentKitError when init_app was not called."""
+    state = app.extensions.get(KEY)
+    if state is None:
+        raise ConsentKitError(
+            f"consentkit is not initialised on app {app.name!r}: call consent.init_app(app)"
+        )
+    return cast(State, state)
+
+
+def current_state() -> State:
+    """The state of the app in whose context we are. Raises ConsentKitError; RuntimeError outside of one."""
+    return state_of(current_app)
+
+
+def find_kit() -> ConsentKit | None:
+    """The kit of the app context, else of the one initialised app, else None."""
+    if has_app_context():
+        return current_state().kit
+    return state_of(next(iter(_apps))).kit if len(_apps) == 1 else None
