@@ -16,7 +16,8 @@ from consentkit.core.published import Published
 from consentkit.core.rulebook import Rulebook, rulebook
 from consentkit.store import publishing, schema
 from consentkit.store.clock import Clock
-from consentkit.store.database import Database, own_engine, sqlite_folder
+from consentkit.store.database import Database
+from consentkit.store.engines import own_engine, sqlite_folder
 from consentkit.store.keys import Keyed, load_key
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.reading import LedgerReader

@@ -5,74 +5,27 @@ It reads no clock and no table: a `View` holds all it may know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from consentkit.core.catalog import MinorRules
-from consentkit.core.minors import NOTHING_KNOWN, Facts, is_minor
-from consentkit.core.terms import DENIALS, GRANTS, UNREGULATED, Basis, Kind, Reason, Regime, Status
+from consentkit.core.minors import is_minor
+from consentkit.core.terms import UNREGULATED, Basis, Kind, Reason, Regime, Status
 from consentkit.core.times import from_us
+from consentkit.core.view import OBJECTION, RESTRICTION, Row, Rule, View
 
-RESTRICTION, OBJECTION = "restriction", "objection"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An actor's last answer to an item. `version` is an ordinal, `level` a guardian's assurance."""
-
-    kind: str
-    item: str
-    scope: str
-    actor: str
-    status: str
-    version: int
-    level: int
-    effective_us: int
-    expires_us: int | None
-    event_id: str
-
-    @property
-    def order(self) -> tuple[int, bool, str]:
-        """The later answer is the greater; at the same instant a denial beats a grant."""
-        return (self.effective_us, self.status in DENIALS, self.event_id)
-
-    @property
-    def grants(self) -> bool:
-        """Whether it is a yes."""
-        return self.status in GRANTS
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What the catalogue asks for one item at one moment. `floor`: the lowest ordinal still good."""
-
-    kind: Kind
-    item: str
-    version: str = ""
-    floor: int = 0
-    basis: Basis = Basis.CONSENT
-    minors: str = "allowed"
-    level: int = 0
-    policies: tuple[str, ...] = ()
-    signals: tuple[str, ...] = ()
-    regime: Regime = Regime.OPT_IN
-    scoped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """All that the gate may know when it answers. `signals`: opt-out signals of this very request."""
-
-    now_us: int
-    rows: Sequence[Row] = ()
-    facts: Facts = NOTHING_KNOWN
-    minors: MinorRules | None = None
-    joint: bool = False
-    rules: Mapping[str, Rule] = field(default_factory=dict)
-    core: tuple[str, ...] = ()
-    exceptions: frozenset[str] = frozenset()
-    signals: frozenset[str] = frozenset()
+__all__ = [
+    "ALLOWING",
+    "OBJECTION",
+    "RESTRICTION",
+    "Decision",
+    "Row",
+    "Rule",
+    "View",
+    "decide",
+    "decide_one",
+    "unavailable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +48,23 @@ class Decision:
         return self.allowed
 
 
-@dataclass(frozen=True, slots=True)
 class _Case:
-    """One item's question with the rows that bear on it."""
+    """One item's question, with the rows that bear on it sorted out."""
 
-    rule: Rule
-    view: View
-    rows: tuple[Row, ...]
-    minor: bool
+    __slots__ = ("guarded", "guardians", "minor", "own", "own_needed", "rows", "rule", "view")
 
-    @property
-    def guarded(self) -> bool:
-        return self.minor and self.rule.minors == "guardian"
-
-    @property
-    def own(self) -> Row | None:
-        return max((r for r in self.rows if r.actor == "subject"), key=_order, default=None)
-
-    @property
-    def guardians(self) -> list[Row]:
-        return [r for r in self.rows if r.actor.startswith("guardian:") and r.grants]
-
-    @property
-    def own_needed(self) -> bool:
-        return not self.guarded or self.view.joint
+    def __init__(self, rule: Rule, view: View, minor: bool) -> None:
+        self.rule, self.view, self.minor = rule, view, minor
+        self.guarded = minor and rule.minors == "guardian"
+        self.own_needed = view.joint or not self.guarded
+        self.rows = _about(view, rule.kind, rule.item)
+        self.own = _own(self.rows)
+        self.guardians = [r for r in self.rows if r.actor.startswith("guardian:") and r.grants]
 
 
 Outcome = tuple[Reason, Row | None, tuple[str, ...]]
 ALLOWING = frozenset({Reason.EXCEPTION, Reason.NOT_REQUIRED, Reason.GIVEN, Reason.ACCEPTED})
-_CORE_DENIALS = {Status.REFUSED: Reason.REFUSED, Status.WITHDRAWN: Reason.WITHDRAWN}
-_DENIED = {
+_DENIED: dict[str, Reason] = {
     Status.REFUSED: Reason.REFUSED,
     Status.DECLINED: Reason.REFUSED,
     Status.WITHDRAWN: Reason.WITHDRAWN,
@@ -133,8 +73,43 @@ _DENIED = {
 }
 
 
+def _about(view: View, kind: str, item: str) -> list[Row]:
+    scope = view.scope
+    return [r for r in view.rows if r.item == item and r.kind == kind and (not r.scope or r.scope == scope)]
+
+
 def _order(row: Row) -> tuple[int, bool, str]:
     return row.order
+
+
+def _own(rows: Sequence[Row]) -> Row | None:
+    return max((r for r in rows if r.actor == "subject"), key=_order, default=None)
+
+
+def _standing(rows: Sequence[Row], own: Row | None, minor: bool, statuses: Iterable[str]) -> Row | None:
+    """The last denial that still counts.
+
+    Of the person's own answers only the last counts, a guardian's only before the threshold, anybody
+    else's until the person grants again.
+    """
+    found: Row | None = None
+    for row in rows:
+        if row.status not in statuses:
+            continue
+        if row.actor == "subject":
+            stands = row is own
+        elif row.actor.startswith("guardian:"):
+            stands = minor
+        else:
+            stands = own is None or not own.grants or own.order <= row.order
+        if stands and (found is None or row.order > found.order):
+            found = row
+    return found
+
+
+def _denial(row: Row) -> Reason:
+    by_guardian = row.status == Status.REVOKED and row.actor.startswith("guardian:")
+    return Reason.GUARDIAN_REVOKED if by_guardian else _DENIED[row.status]
 
 
 def _exception(case: _Case) -> Outcome | None:
@@ -150,13 +125,13 @@ def _erased(case: _Case) -> Outcome | None:
 
 
 def _restricted(case: _Case) -> Outcome | None:
+    said = [r for r in case.view.rows if r.kind == Kind.SUBJECT]
     for item in (RESTRICTION, OBJECTION):
-        said = [r for r in case.view.rows if r.kind == Kind.SUBJECT and r.item == item]
-        last = max(said, key=_order, default=None)
+        last = max((r for r in said if r.item == item), key=_order, default=None)
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
-    objected = [r for r in case.rows if r.status == Status.OBJECTED]
-    return (Reason.RESTRICTED, objected[0], ()) if objected else None
+    objected = _standing(case.rows, case.own, case.minor, (Status.OBJECTED,))
+    return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 
 def _forbidden_for_minors(case: _Case) -> Outcome | None:
@@ -164,10 +139,11 @@ def _forbidden_for_minors(case: _Case) -> Outcome | None:
 
 
 def _core_closed(case: _Case) -> Outcome | None:
-    for row in case.view.rows:
-        closed = _CORE_DENIALS.get(Status(row.status)) if row.item in case.view.core else None
-        if closed and row.kind == Kind.PURPOSE and row.actor == "subject":
-            return closed, row, (row.item,)
+    for item in case.view.core:
+        rows = _about(case.view, Kind.PURPOSE, item)
+        row = _standing(rows, _own(rows), case.minor, _DENIED)
+        if row is not None:
+            return _denial(row), row, (item,)
     return None
 
 
@@ -181,31 +157,21 @@ def _other_basis(case: _Case) -> Outcome | None:
 
 
 def _denied(case: _Case) -> Outcome | None:
-    standing = [r for r in case.rows if r.status in _DENIED and not _overruled(r, case)]
-    if not standing:
-        return None
-    row = max(standing, key=_order)
-    by_guardian = row.actor.startswith("guardian:") and row.status == Status.REVOKED
-    return (Reason.GUARDIAN_REVOKED if by_guardian else _DENIED[Status(row.status)]), row, ()
-
-
-def _overruled(row: Row, case: _Case) -> bool:
-    """Of the person's answers the last counts; a guardian's before the threshold; others' until a later own grant."""
-    if row.actor == "subject":
-        return row is not case.own
-    if row.actor.startswith("guardian:"):
-        return not case.minor
-    return case.own is not None and case.own.grants and case.own.order > row.order
+    row = _standing(case.rows, case.own, case.minor, _DENIED)
+    return (_denial(row), row, ()) if row is not None else None
 
 
 def _opted_out(case: _Case) -> Outcome | None:
-    own = case.own
-    granted_us = own.effective_us if own is not None and own.grants else -1
+    if not case.rule.signals:
+        return None
+    explicit = [
+        r.effective_us for r in (case.own, *(case.guardians if case.guarded else ())) if r and r.grants
+    ]
     for row in case.view.rows:
-        if row.kind == Kind.SIGNAL and row.item in case.rule.signals and row.status == Status.OBJECTED:
-            if row.effective_us >= granted_us:
-                return Reason.OPTED_OUT_BY_SIGNAL, row, ()
-    if granted_us < 0 and case.view.signals.intersection(case.rule.signals):
+        seen = row.kind == Kind.SIGNAL and row.item in case.rule.signals and row.status == Status.OBJECTED
+        if seen and row.effective_us >= max(explicit, default=row.effective_us):
+            return Reason.OPTED_OUT_BY_SIGNAL, row, ()
+    if not explicit and case.view.signals.intersection(case.rule.signals):
         return Reason.OPTED_OUT_BY_SIGNAL, None, ()
     return None
 
@@ -214,11 +180,12 @@ def _guardian(case: _Case) -> Outcome | None:
     if not case.guarded:
         return None
     if not case.guardians:
-        pending = [r for r in case.rows if r.actor == "invitation" and r.status == Status.REQUESTED]
+        pending = any(r.actor == "invitation" and r.status == Status.REQUESTED for r in case.rows)
         reason = Reason.GUARDIAN_PENDING if pending else Reason.GUARDIAN_REQUIRED
         return reason, None, ("guardian",)
-    if max(r.level for r in case.guardians) < case.rule.level:
-        return Reason.GUARDIAN_ASSURANCE_TOO_LOW, case.guardians[0], ("guardian",)
+    strongest = max(case.guardians, key=lambda r: r.level)
+    if strongest.level < case.rule.level:
+        return Reason.GUARDIAN_ASSURANCE_TOO_LOW, strongest, ("guardian",)
     return None
 
 
@@ -229,8 +196,7 @@ def _aged_out(case: _Case) -> Outcome | None:
 
 
 def _unanswered(case: _Case) -> Outcome | None:
-    own = case.own
-    if not case.own_needed or (own is not None and own.grants):
+    if not case.own_needed or (case.own is not None and case.own.grants):
         return None
     if case.rule.regime is not Regime.OPT_IN and not case.minor:
         return Reason.NOT_REQUIRED, None, ()
@@ -239,17 +205,21 @@ def _unanswered(case: _Case) -> Outcome | None:
 
 
 def _grants(case: _Case) -> list[Row]:
-    """The grants on which the answer rests: the person's own, and the guardian's where one is needed."""
+    """The grants on which the answer rests: the person's own, and the best guardian's where one is needed."""
     found = [case.own] if case.own_needed and case.own is not None else []
     if case.guarded:
         strong = [r for r in case.guardians if r.level >= case.rule.level]
-        found.append(max(strong, key=lambda r: (r.expires_us is None, r.expires_us or 0, r.version)))
+        found.append(max(strong, key=lambda r: (not _over(r, case), r.version >= case.rule.floor, r.order)))
     return found
+
+
+def _over(row: Row, case: _Case) -> bool:
+    return row.expires_us is not None and row.expires_us <= case.view.now_us
 
 
 def _expired(case: _Case) -> Outcome | None:
     for row in _grants(case):
-        if row.expires_us is not None and row.expires_us <= case.view.now_us:
+        if _over(row, case):
             return Reason.EXPIRED, row, (case.rule.item,)
     return None
 
@@ -262,30 +232,31 @@ def _outdated(case: _Case) -> Outcome | None:
 
 
 def _granted(case: _Case) -> Outcome | None:
-    row = _grants(case)[0]
+    row = min(_grants(case), key=lambda r: (r.expires_us is None, r.expires_us))
     return (Reason.ACCEPTED if case.rule.kind is Kind.POLICY else Reason.GIVEN), row, ()
 
 
-Step = Callable[[_Case], Outcome | None]
-_STEPS: tuple[tuple[int, Step, bool], ...] = (  # number of the rule, rule, whether it holds for policies too
-    (2, _exception, True),
-    (3, _unregulated, False),
-    (4, _erased, True),
-    (5, _restricted, True),
-    (6, _forbidden_for_minors, False),
-    (7, _core_closed, False),
-    (8, _policies_missing, False),
-    (9, _other_basis, False),
-    (10, _denied, True),
-    (11, _opted_out, False),
-    (12, _guardian, True),
-    (13, _aged_out, True),
-    (14, _unanswered, True),
-    (15, _expired, True),
-    (16, _outdated, True),
-    (17, _granted, True),
+Step = tuple[int, Callable[[_Case], Outcome | None]]
+_PURPOSE_STEPS: tuple[Step, ...] = (
+    (2, _exception),
+    (3, _unregulated),
+    (4, _erased),
+    (5, _restricted),
+    (6, _forbidden_for_minors),
+    (7, _core_closed),
+    (8, _policies_missing),
+    (9, _other_basis),
+    (10, _denied),
+    (11, _opted_out),
+    (12, _guardian),
+    (13, _aged_out),
+    (14, _unanswered),
+    (15, _expired),
+    (16, _outdated),
+    (17, _granted),
 )
 """Rule 1, the store fails, is answered by the caller that reads the store: `unavailable`."""
+_POLICY_STEPS = tuple(step for step in _PURPOSE_STEPS if step[0] in (2, 4, 5, 10, *range(12, 18)))
 
 
 def unavailable(item: str) -> Decision:
@@ -293,28 +264,25 @@ def unavailable(item: str) -> Decision:
     return Decision(False, Reason.STORE_UNAVAILABLE, item)
 
 
-def _decide(rule: Rule, view: View) -> tuple[int, Decision]:
-    rows = tuple(r for r in view.rows if r.item == rule.item and r.kind == rule.kind)
-    case = _Case(rule, view, rows, is_minor(view.facts, view.minors, view.now_us))
-    policy = rule.kind is Kind.POLICY
-    for number, step, for_policies in _STEPS:
-        outcome = step(case) if for_policies or not policy else None
-        if outcome is not None:
-            reason, row, needs = outcome
-            allowed = reason in ALLOWING
-            ends = (
-                from_us(row.expires_us)
-                if allowed and row is not None and row.expires_us is not None
-                else None
-            )
-            event_id = row.event_id if row is not None else None
-            return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs)
+def _decide(rule: Rule, view: View, minor: bool) -> tuple[int, Decision]:
+    case = _Case(rule, view, minor)
+    for number, step in _POLICY_STEPS if rule.kind is Kind.POLICY else _PURPOSE_STEPS:
+        outcome = step(case)
+        if outcome is None:
+            continue
+        reason, row, needs = outcome
+        allowed = reason in ALLOWING
+        event_id = ends = None
+        if row is not None:
+            event_id = row.event_id
+            ends = from_us(row.expires_us) if allowed and row.expires_us is not None else None
+        return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs)
     raise AssertionError("the last rule always answers")
 
 
 def decide_one(rule: Rule, view: View) -> Decision:
     """The answer for one item."""
-    return _decide(rule, view)[1]
+    return _decide(rule, view, is_minor(view.facts, view.minors, view.now_us))[1]
 
 
 def decide(rules: Sequence[Rule], view: View) -> Decision:
@@ -324,6 +292,7 @@ def decide(rules: Sequence[Rule], view: View) -> Decision:
     """
     if not rules:
         raise ValueError("nothing was asked")
-    answers = [_decide(rule, view) for rule in rules]
+    minor = is_minor(view.facts, view.minors, view.now_us)
+    answers = [_decide(rule, view, minor) for rule in rules]
     denials = [answer for answer in answers if not answer[1].allowed]
     return min(denials or answers, key=lambda answer: answer[0])[1]

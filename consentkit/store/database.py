@@ -1,6 +1,6 @@
 """One way to the database: short transactions of our own, or the caller's connection, with fixed SQL.
 
-Hot statements go to the driver's cursor: `Tx.run(sql, params)` with `?` marks, translated once per dialect.
+Hot statements go to the driver: `Tx.run(sql, params)` with `?` marks, translated once per dialect.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
+from consentkit.store.engines import refuse_shared, refuse_unusable
 
 Params = Sequence[Any]
 Rows = list[tuple[Any, ...]]
 Result = TypeVar("Result")
 
-SQLITE_PRAGMAS = (
-    *("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000", "foreign_keys=ON"),
-)
-_RETRYABLE = frozenset({"40001", "40P01", "55P03"})
-_ATTEMPTS = 5
+PATIENCE_S = 5.0
+"""How long a write is tried again on conflicts; a lock's own waiting (busy_timeout) comes on top."""
+_DEAD_AT_MOST = 64
+_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 
 
 class Tx(Protocol):
@@ -45,19 +44,32 @@ def _marks(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
-class _DriverTx:
-    """Statements on a driver's own connection."""
+class _SqliteTx:
+    """Statements on a connection of the sqlite3 module."""
 
-    def __init__(self, connection: Any, postgresql: bool) -> None:
-        self._cursor = connection.cursor()
-        self._postgresql = postgresql
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
 
     def run(self, sql: str, params: Params = ()) -> Rows:
-        self._cursor.execute(_marks(sql) if self._postgresql else sql, params)
+        rows: Rows = self._connection.execute(sql, params).fetchall()
+        return rows
+
+    def count(self, sql: str, params: Params = ()) -> int:
+        return int(self._connection.execute(sql, params).rowcount)
+
+
+class _PostgresqlTx:
+    """Statements on a connection of psycopg."""
+
+    def __init__(self, connection: Any) -> None:
+        self._cursor = connection.cursor()
+
+    def run(self, sql: str, params: Params = ()) -> Rows:
+        self._cursor.execute(_marks(sql), params)
         return self._cursor.fetchall() if self._cursor.description else []
 
     def count(self, sql: str, params: Params = ()) -> int:
-        self._cursor.execute(_marks(sql) if self._postgresql else sql, params)
+        self._cursor.execute(_marks(sql), params)
         return int(self._cursor.rowcount)
 
 
@@ -82,6 +94,7 @@ class Database:
 
     def __init__(self, engine: Callable[[], Engine], *, owned: bool) -> None:
         self._engine = engine
+        self._checked: Engine | None = None
         self.owned = owned
 
     @property
@@ -91,7 +104,10 @@ class Database:
             engine = self._engine()
         except RuntimeError as error:
             raise StoreUnavailable(f"the database engine is not at hand: {error}") from error
-        refuse_unusable(engine.dialect.name, engine.dialect.driver)
+        if engine is not self._checked:
+            refuse_unusable(engine.dialect.name, engine.dialect.driver)
+            refuse_shared(engine)
+            self._checked = engine
         return engine
 
     @property
@@ -99,81 +115,128 @@ class Database:
         """Whether statements go to PostgreSQL; else it is SQLite."""
         return self.engine.dialect.name == "postgresql"
 
-    @contextmanager
-    def reader(self) -> Iterator[Tx]:
-        """Autocommit reads: one round trip each, nothing held. Raises StoreUnavailable."""
-        with self._driver() as (connection, postgresql):
-            if postgresql:
-                connection.autocommit = True
+    def read(self, work: Callable[[Tx], Result]) -> Result:
+        """Run `work` in autocommit: nothing is held between statements. Raises StoreUnavailable.
+
+        A pooled connection that the server has closed meanwhile is replaced, and `work` runs again.
+        """
+        engine = self.engine
+        reading = _read_postgresql if engine.dialect.name == "postgresql" else _read_sqlite
+        for left in range(_DEAD_AT_MOST, -1, -1):
+            fairy = _checkout(engine)
             try:
-                yield _DriverTx(connection, postgresql)
+                return reading(fairy.dbapi_connection, work)
+            except Exception as error:
+                if not (_discarded(fairy) and left):
+                    _raise(error)
             finally:
-                if postgresql and not connection.closed:
-                    connection.autocommit = False
-
-    @contextmanager
-    def writer(self, connection: Connection | None = None) -> Iterator[Tx]:
-        """A transaction: all or nothing. With `connection` it joins the caller's, in a savepoint."""
-        if connection is not None:
-            with store_errors(), connection.begin_nested():
-                yield _CallerTx(connection)
-            return
-        with self._driver() as (driver, postgresql):
-            if not postgresql and not driver.in_transaction:
-                driver.execute("BEGIN IMMEDIATE")
-            try:
-                yield _DriverTx(driver, postgresql)
-            except BaseException:
-                driver.rollback()
-                raise
-            driver.commit()
-
-    def write(self, work: Callable[[Tx], Result], connection: Connection | None = None) -> Result:
-        """Run `work` in a transaction, again when the database asks for it (a conflict, a lock)."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                with self.writer(connection) as tx:
-                    return work(tx)
-            except StoreUnavailable as error:
-                if connection is not None or attempt == _ATTEMPTS - 1 or not _retryable(error.__cause__):
-                    raise
-                time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
+                fairy.close()
         raise AssertionError("the last attempt returns or raises")
 
-    def read(self, work: Callable[[Tx], Result]) -> Result:
-        """Run `work` on an autocommit reader, once more when the connection had gone stale."""
-        try:
-            with self.reader() as tx:
-                return work(tx)
-        except StoreUnavailable as error:
-            if not _lost(error.__cause__):
-                raise
-        with self.reader() as tx:
-            return work(tx)
+    def write(self, work: Callable[[Tx], Result], connection: Connection | None = None) -> Result:
+        """Run `work` in a transaction: all or nothing. Raises StoreUnavailable.
+
+        Of our own: again when the database asks for it (a conflict, a lock, a dead connection). With
+        `connection` it joins the caller's, in a savepoint, once; the caller commits.
+        """
+        if connection is not None:
+            return _join(connection, work)
+        engine, give_up = self.engine, time.monotonic() + PATIENCE_S
+        writing = _write_postgresql if engine.dialect.name == "postgresql" else _write_sqlite
+        for attempt in range(_DEAD_AT_MOST + 1):
+            fairy = _checkout(engine)
+            try:
+                return writing(fairy.dbapi_connection, work)
+            except Exception as error:
+                again = _discarded(fairy) or (_conflict(error) and time.monotonic() < give_up)
+                if not again or attempt == _DEAD_AT_MOST:
+                    _raise(error)
+            finally:
+                fairy.close()
+            time.sleep(random.uniform(0, 0.02 * min(attempt, 5)))  # noqa: S311
+        raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A SQLAlchemy transaction for DDL and rare statements."""
+        """A SQLAlchemy transaction for DDL and rare statements. Raises StoreUnavailable."""
         with store_errors(), self.engine.connect() as connection:
-            driver: Any = connection.connection.dbapi_connection
-            if self.engine.dialect.name == "sqlite" and not driver.in_transaction:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if connection.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="READ COMMITTED")
+            begin_sqlite(connection)
             yield connection
             connection.commit()
 
-    @contextmanager
-    def _driver(self) -> Iterator[tuple[Any, bool]]:
-        engine = self.engine
-        with store_errors():
-            fairy = engine.raw_connection()
-            try:
-                yield fairy.dbapi_connection, engine.dialect.name == "postgresql"
-            except BaseException:
-                if getattr(fairy.dbapi_connection, "closed", False):
-                    fairy.invalidate()
-                raise
-            finally:
-                fairy.close()
+
+def _checkout(engine: Engine) -> PoolProxiedConnection:
+    try:
+        return engine.raw_connection()
+    except Exception as error:
+        _raise(error)
+
+
+def _read_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
+    return work(_SqliteTx(driver))
+
+
+def _read_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
+    was = driver.autocommit
+    if was:
+        return work(_PostgresqlTx(driver))
+    driver.autocommit = True
+    try:
+        return work(_PostgresqlTx(driver))
+    finally:
+        if not driver.closed:
+            driver.autocommit = was
+
+
+def _write_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
+    if not driver.in_transaction:  # with autocommit=False (Python 3.12) it always is
+        driver.execute("BEGIN IMMEDIATE")
+    return _all_or_nothing(driver, _SqliteTx(driver), work)
+
+
+def _write_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
+    was = driver.autocommit
+    if was:
+        driver.autocommit = False
+    try:
+        return _all_or_nothing(driver, _PostgresqlTx(driver), work)
+    finally:
+        if was and not driver.closed:
+            driver.autocommit = was
+
+
+def _all_or_nothing(driver: Any, tx: Tx, work: Callable[[Tx], Result]) -> Result:
+    try:
+        result = work(tx)
+        driver.commit()
+    except BaseException:
+        with suppress(Exception):
+            driver.rollback()
+        raise
+    return result
+
+
+def _join(connection: Connection, work: Callable[[Tx], Result]) -> Result:
+    refuse_unusable(connection.dialect.name, connection.dialect.driver)
+    with store_errors():
+        begin_sqlite(connection)
+        with connection.begin_nested():
+            return work(_CallerTx(connection))
+
+
+def begin_sqlite(connection: Connection) -> None:
+    """Begin for real on SQLite: the driver does so only at the first INSERT.
+
+    Without it a savepoint would be the outermost transaction, and its release would commit.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    connection.exec_driver_sql("SELECT 1")
+    driver: Any = connection.connection.dbapi_connection
+    if not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
@@ -181,78 +244,31 @@ def store_errors() -> Iterator[None]:
     """Turn every error of the database into StoreUnavailable, with the cause kept."""
     try:
         yield
-    except ConsentKitError:
-        raise
-    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
-        cause = getattr(error, "orig", None) or error
-        raise StoreUnavailable(f"the consent ledger cannot be used: {cause}") from cause
     except Exception as error:
-        if type(error).__module__.split(".")[0] != "psycopg":
-            raise
-        raise StoreUnavailable(f"the consent ledger cannot be used: {error}") from error
+        _raise(error)
 
 
-def _retryable(cause: BaseException | None) -> bool:
-    if isinstance(cause, sqlite3.OperationalError):
-        return "locked" in str(cause) or "busy" in str(cause)
-    return _lost(cause) or getattr(cause, "sqlstate", None) in _RETRYABLE
+def _raise(error: Exception) -> NoReturn:
+    """Raise StoreUnavailable for an error of the database, any other error as it is."""
+    if isinstance(error, ConsentKitError):
+        raise error
+    ours = isinstance(error, (sa.exc.SQLAlchemyError, sqlite3.Error, OSError))
+    if not ours and type(error).__module__.split(".")[0] != "psycopg":
+        raise error
+    cause = getattr(error, "orig", None) or error
+    raise StoreUnavailable(f"the consent ledger cannot be used: {cause}") from cause
 
 
-def _lost(cause: BaseException | None) -> bool:
-    """Whether the server closed the connection: by SQLSTATE class 08 and 57P, or without a word."""
-    if cause is None or not type(cause).__module__.startswith("psycopg"):
-        return False
-    state = getattr(cause, "sqlstate", None)
-    return type(cause).__name__ == "OperationalError" if state is None else state.startswith(("08", "57P"))
+def _discarded(fairy: PoolProxiedConnection) -> bool:
+    """Whether the connection is dead; then the pool is told to forget it."""
+    dead = bool(getattr(fairy.dbapi_connection, "closed", False))
+    if dead:
+        fairy.invalidate()
+    return dead
 
 
-def refuse_unusable(dialect: str, driver: str) -> None:
-    """Raise ConsentKitError for a database that consentkit does not support."""
-    if dialect not in ("sqlite", "postgresql"):
-        raise ConsentKitError(
-            f"consentkit keeps its ledger in SQLite or PostgreSQL, not in {dialect}: "
-            "set CONSENTKIT_DATABASE_URL to one of these; the app's own database may stay where it is"
-        )
-    if (dialect, driver) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")):
-        raise ConsentKitError(
-            f"consentkit needs the driver psycopg 3 for PostgreSQL, not {driver}: write postgresql+psycopg://"
-        )
-
-
-def own_engine(url: str) -> Engine:
-    """An engine of our own, with durable settings on SQLite. Raises ConsentKitError for other databases."""
-    if url.startswith(("postgres://", "postgresql://")):
-        url = "postgresql+psycopg://" + url.split("://", 1)[1]
-    try:
-        parsed = sa.make_url(url)
-        refuse_unusable(parsed.get_backend_name(), parsed.get_driver_name())
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
-        raise ConsentKitError(
-            "CONSENTKIT_DATABASE_URL is not a database URL such as postgresql://host/name"
-        ) from None
-    if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(parsed, pool_pre_ping=False, pool_recycle=1800)
-    if parsed.database in (None, "", ":memory:"):
-        raise ConsentKitError(
-            "a ledger in memory proves nothing: name a file, such as sqlite:////var/lib/app/consent.sqlite3"
-        )
-    engine = sa.create_engine(
-        parsed, pool_size=16, max_overflow=32, connect_args={"timeout": 5, "isolation_level": None}
-    )
-    event.listen(engine, "connect", _set_pragmas)
-    return engine
-
-
-def sqlite_folder(engine: Engine) -> Path | None:
-    """The folder of a SQLite database: key files live there. None for other databases."""
-    name = engine.url.database
-    return (
-        Path(name).resolve().parent
-        if engine.dialect.name == "sqlite" and name and name != ":memory:"
-        else None
-    )
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    for pragma in SQLITE_PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+def _conflict(error: BaseException) -> bool:
+    """Whether the same transaction may well succeed when it is tried again."""
+    if isinstance(error, sqlite3.OperationalError):
+        return "locked" in str(error) or "busy" in str(error)
+    return getattr(error, "sqlstate", None) in _CONFLICTS

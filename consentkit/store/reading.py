@@ -49,22 +49,23 @@ class LedgerReader:
 
     def state(self, tenant: str, subject: str) -> SubjectState:
         """Facts and last answers in one indexed read. Raises StoreUnavailable."""
-        hidden = self._keyed.hidden_subject(tenant, subject)
-        params = (bucket_of(tenant, subject), tenant, subject, hidden)
-        return _state(self._database.read(lambda tx: tx.run(sql.FIND_STATE, params)), subject)
+        return self._database.read(lambda tx: self._state(tx, tenant, subject))
 
     def states(self, tenant: str, subjects: Sequence[str]) -> Mapping[str, SubjectState]:
         """The same for many subjects, over one connection."""
+        return self._database.read(lambda tx: {s: self._state(tx, tenant, s) for s in subjects})
 
-        def work(tx: Tx) -> Mapping[str, SubjectState]:
-            found = {}
-            for subject in dict.fromkeys(subjects):
-                hidden = self._keyed.hidden_subject(tenant, subject)
-                rows = tx.run(sql.FIND_STATE, (bucket_of(tenant, subject), tenant, subject, hidden))
-                found[subject] = _state(rows, subject)
-            return found
-
-        return self._database.read(work)
+    def _state(self, tx: Tx, tenant: str, subject: str) -> SubjectState:
+        """By the plain id, else by what stands in its place after an erasure."""
+        bucket = bucket_of(tenant, subject)
+        rows = tx.run(sql.FIND_STATE, (bucket, tenant, subject))
+        if not rows:
+            rows = tx.run(sql.FIND_STATE, (bucket, tenant, self._keyed.hidden_subject(tenant, subject)))
+        if not rows:
+            return UNKNOWN_SUBJECT
+        key, *facts = rows[0][:5]
+        answers = tuple(_row(row[5:]) for row in rows if row[5] is not None)
+        return SubjectState(bytes(key), facts_of(facts), answers)
 
     def events(
         self, tenant: str, subject: str, *, after: str | None = None, limit: int = PAGE, **equal: str
@@ -114,18 +115,10 @@ class LedgerReader:
         return self._database.read(work)
 
 
-def _state(rows: Sequence[tuple[Any, ...]], subject: str) -> SubjectState:
-    if not rows:
-        return UNKNOWN_SUBJECT
-    mine = [row for row in rows if row[0] == subject] or rows
-    answers = tuple(_row(row[6:]) for row in mine if row[6] is not None)
-    return SubjectState(bytes(mine[0][1]), facts_of(mine[0][2:6]), answers)
-
-
 def _row(columns: Sequence[Any]) -> Row:
     """A state row from `sql.STATE_COLUMNS`. PostgreSQL gives the event id as a UUID."""
     *said, event_id = columns
-    return Row(*said, str(event_id))
+    return Row(*(*said, str(event_id)))
 
 
 def event_of(row: Sequence[Any]) -> Event:

@@ -38,9 +38,10 @@ HIDE_SUBJECT = (
 )
 
 FIND_STATE = (
-    f"SELECT s.{SUBJECT_COLUMNS.replace(', ', ', s.')}, t.{STATE_COLUMNS.replace(', ', ', t.')} "
+    "SELECT s.subject_key, s.band, s.minor_until_us, s.jurisdiction, s.erased_us, "
+    f"t.{STATE_COLUMNS.replace(', ', ', t.')} "
     f"FROM {_P}subject s LEFT JOIN {_P}state t ON t.bucket = s.bucket AND t.subject_key = s.subject_key "
-    "WHERE s.bucket = ? AND s.tenant = ? AND s.subject IN (?, ?)"
+    "WHERE s.bucket = ? AND s.tenant = ? AND s.subject = ?"
 )
 LATEST_STATE = f"SELECT MAX(effective_us) FROM {_P}state WHERE bucket = ? AND subject_key = ?"
 

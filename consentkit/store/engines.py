@@ -1,0 +1,106 @@
+"""Engines: which databases are fit for a ledger, and one of our own with durable settings."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+import weakref
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Engine, Pool, SingletonThreadPool, StaticPool, event
+
+from consentkit.core.errors import ConsentKitError
+
+SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000")
+_WAL_ATTEMPTS = 20
+_own: weakref.WeakSet[Engine] = weakref.WeakSet()
+_left_to_the_parent: list[Pool] = []
+
+
+def refuse_unusable(dialect: str, driver: str) -> None:
+    """Raise ConsentKitError for a database that consentkit does not support."""
+    if dialect not in ("sqlite", "postgresql"):
+        raise ConsentKitError(
+            f"consentkit keeps its ledger in SQLite or PostgreSQL, not in {dialect}: "
+            "set CONSENTKIT_DATABASE_URL to one of these; the app's own database may stay where it is"
+        )
+    if (dialect, driver) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")):
+        wanted = (
+            "psycopg 3: write postgresql+psycopg://"
+            if dialect == "postgresql"
+            else "sqlite3: write sqlite:///"
+        )
+        raise ConsentKitError(f"consentkit does not know the driver {driver}, it needs {wanted}")
+
+
+def refuse_shared(engine: Engine) -> None:
+    """Raise ConsentKitError for a ledger in memory, or one connection that everybody shares."""
+    if engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:"):
+        raise ConsentKitError(_IN_MEMORY)
+    if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
+        raise ConsentKitError(
+            f"this engine's {type(engine.pool).__name__} shares a connection, so that committing an answer "
+            "would commit what the app has not finished: leave poolclass out, or name a database of its own"
+        )
+
+
+_IN_MEMORY = "a ledger in memory proves nothing: name a file, such as sqlite:////var/lib/app/consent.sqlite3"
+
+
+def own_engine(url: str) -> Engine:
+    """An engine of our own, with durable settings on SQLite. Raises ConsentKitError for other databases."""
+    if url.startswith(("postgres://", "postgresql://")):
+        url = "postgresql+psycopg://" + url.split("://", 1)[1]
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+        refuse_unusable(backend, parsed.get_driver_name())
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError):
+        raise ConsentKitError(
+            "CONSENTKIT_DATABASE_URL is not a database URL such as postgresql://host/name"
+        ) from None
+    if backend == "postgresql":
+        engine = sa.create_engine(parsed, pool_recycle=1800)
+    else:
+        if parsed.database in (None, "", ":memory:"):
+            raise ConsentKitError(_IN_MEMORY)
+        settings = {"timeout": 5, "isolation_level": None}
+        engine = sa.create_engine(parsed, pool_size=16, max_overflow=32, connect_args=settings)
+        event.listen(engine, "connect", _set_pragmas)
+    _own.add(engine)
+    return engine
+
+
+def sqlite_folder(engine: Engine) -> Path | None:
+    """The folder of a SQLite database: key files live there. None for other databases."""
+    name = engine.url.database
+    is_file = engine.dialect.name == "sqlite" and name and name != ":memory:"
+    return Path(name).resolve().parent if is_file and name else None
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    for pragma in SQLITE_PRAGMAS:
+        for _ in range(_WAL_ATTEMPTS):
+            try:
+                connection.execute(f"PRAGMA {pragma}")
+                break
+            except sqlite3.OperationalError as error:  # two at once make the file: WAL waits for nobody
+                if "locked" not in str(error):
+                    raise
+                time.sleep(random.uniform(0, 0.05))  # noqa: S311
+        else:
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def _leave_connections() -> None:
+    """In a forked child: the parent's connections are neither used nor closed, new ones are opened."""
+    for engine in list(_own):
+        _left_to_the_parent.append(engine.pool)
+        engine.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_connections)
