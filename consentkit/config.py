@@ -16,7 +16,7 @@ class Settings:
     """Facts of a deployment. Key `CONSENTKIT_DATABASE_URL` is the field `database_url`, and so on."""
 
     database_url: str | None = None
-    """Where the ledger lives: `postgresql://…` or `sqlite:////path`. Default: a file in the instance folder."""
+    """Where the ledger lives: `postgresql://…` or `sqlite:////path`. Default: a file in the instance."""
 
     key: str | bytes | None = None
     """The secret for pseudonyms and marks, 32 bytes or more. Default: a key file beside a SQLite database."""

@@ -168,8 +168,8 @@ class ConsentKit(Kit):
     def _start_embedded(self, app: Flask, runtime: Runtime) -> None:
         if not (app.debug or app.testing):
             _log.warning(
-                "the consent ledger is the embedded file %s: fine for one machine, but set CONSENTKIT_DATABASE_URL "
-                "(postgresql://… or sqlite:////path) for production, and back the file and its keys up",
+                "the consent ledger is the embedded file %s: fine for one machine; for production set "
+                "CONSENTKIT_DATABASE_URL (postgresql:// or sqlite:////path). Back the file and its keys up",
                 Path(app.instance_path) / EMBEDDED,
             )
         try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from consentkit.core.errors import CatalogError, UnknownPolicy, UnknownPurpose
@@ -84,6 +85,9 @@ class Purpose:
     dpv: Sequence[str] = ()
     gcm: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        _as_term(self, "basis", Basis, f"purposes.{self.key}.basis")
+
     @property
     def in_bundle(self) -> bool:
         """Whether one switch may answer it together with others (PIPL 23-39: separate consent may not)."""
@@ -118,6 +122,9 @@ class PolicyVersion:
     texts: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "text/markdown"
     summary: Text = ""
+
+    def __post_init__(self) -> None:
+        _as_term(self, "change", Change, f"policies.versions.{self.version}.change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +274,15 @@ class Catalog:
     @staticmethod
     def _known(what: str, keys: Mapping[str, object]) -> str:
         return f"Known {what}: {', '.join(sorted(keys))}" if keys else f"The catalogue has no {what}"
+
+
+def _as_term(value: object, name: str, terms: type[StrEnum], where: str) -> None:
+    """In code a term may be written as text; an unknown one is a CatalogError."""
+    try:
+        object.__setattr__(value, name, terms(getattr(value, name)))
+    except ValueError:
+        mend = f"Write one of {', '.join(terms)}"
+        raise CatalogError(f"{getattr(value, name)!r} is not known", key=where, mend=mend) from None
 
 
 def slug(key: str, where: str) -> str:

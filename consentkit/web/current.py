@@ -94,6 +94,9 @@ def forget() -> None:
 
 
 def signals() -> frozenset[str]:
-    """Opt-out signals of this request: `Sec-GPC` counts when one of its values is exactly `1` (W3C GPC)."""
-    values = request.headers.getlist("Sec-GPC")
+    """Opt-out signals of this request: `Sec-GPC` counts when one of its values is exactly `1` (W3C GPC).
+
+    A WSGI server joins several headers by commas.
+    """
+    values = [value.strip() for value in request.headers.get("Sec-GPC", "").split(",")]
     return frozenset({"gpc"}) if "1" in values else frozenset()

@@ -1,4 +1,4 @@
-"""Our own pages for reading: preferences, policies and their archive, the receipt. Complete without script."""
+"""Our own pages for reading: preferences, policies and their archive, the receipt; no script needed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def state_css(state: State) -> Response:
 
 
 def policy(state: State, key: str, version: str | None) -> Response:
-    """A policy's text in force, or any published version of it: the archive (seldom changed, the same for all)."""
+    """A policy's text in force, or any published version of it: the archive. The same for everybody."""
     found, release, written = _find(state, key, version)
     context = page_context()
     locale = (

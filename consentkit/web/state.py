@@ -38,7 +38,7 @@ class State:
     decorators_checked: bool = field(default=False)
 
     def locale(self) -> str:
-        """The locale of this page: on ours `?locale=`, then Accept-Language; elsewhere the host's, or the default.
+        """The locale of this page: on ours `?locale=`, then Accept-Language; else the host's, or the default.
 
         A page of the host is the same for everybody, so Accept-Language does not decide there.
         """

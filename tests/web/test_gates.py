@@ -1,0 +1,190 @@
+"""Gates in views: what is blocked, and how the answer fits the client."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from consentkit import ConsentKit, ConsentKitError, ConsentMissing, UnknownPurpose, gated, requires_consent
+from tests.web.conftest import make_app, make_kit, policies
+
+HTML = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+def post(client: FlaskClient, **form: object) -> object:
+    return client.post("/consent", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "text/*", "text/html;q=0"])
+def test_without_text_html_a_no_is_problem_json(app: Flask, accept: str) -> None:
+    answer = app.test_client().get("/letters", headers={"Accept": accept} if accept else {})
+    assert (answer.status_code, answer.content_type) == (403, "application/problem+json")
+    assert (answer.json["reason"], answer.json["item"], answer.json["version"]) == (
+        "NO_ANSWER",
+        "newsletter",
+        "1",
+    )
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_browser_is_led_to_the_question_and_back(app: Flask) -> None:
+    answer = app.test_client().get("/letters?page=2", headers=HTML)
+    assert answer.status_code == 303
+    assert answer.location == "/consent?next=/letters?page%3D2"
+
+
+def test_after_a_no_a_browser_is_not_nagged(app: Flask) -> None:
+    client = app.test_client()
+    post(client, decision="reject-all")
+    answer = client.get("/letters", headers=HTML)
+    assert answer.status_code == 403
+    assert 'href="/consent' in answer.text
+
+
+def test_other_methods_than_get_are_not_redirected(app: Flask) -> None:
+    assert app.test_client().post("/both", headers=HTML).status_code == 403
+
+
+def test_all_items_must_allow_also_for_async_views(app: Flask) -> None:
+    client = app.test_client()
+    post(client, decision="save", purpose="newsletter")
+    assert client.get("/letters").text == "You asked for these."
+    assert client.get("/both").json["item"] == "statistics"
+    post(client, decision="save", purpose="newsletter", category="analytics")
+    assert client.get("/both").text == "both"
+
+
+def test_a_policy_is_asked_on_its_page_and_a_declined_one_is_not(app: Flask) -> None:
+    client = app.test_client()
+    assert client.get("/account", headers=HTML).location == "/consent/accept/terms?next=/account"
+    assert client.get("/under-terms", headers=HTML).location == "/consent/accept/terms?next=/under-terms"
+    client.post("/consent/accept/terms", data={"decision": "decline"})
+    for path in ("/account", "/under-terms"):
+        answer = client.get(path, headers=HTML)
+        assert (answer.status_code, answer.location) == (403, None)
+    assert client.get("/account").json["reason"] == "REFUSED"
+    assert client.get("/under-terms").json["reason"] == "POLICY_NOT_ACCEPTED"
+
+
+def test_a_new_version_of_the_terms_closes_the_account_until_accepted(app_of: Callable[..., Flask]) -> None:
+    old = app_of().test_client()
+    accept(old, "terms")
+    assert old.get("/account").text == "your account"
+    new = app_of(make_kit(policies=policies(2))).test_client()
+    new.set_cookie("consent", old.get_cookie("consent").value)
+    assert new.get("/account").json["reason"] == "OUTDATED"
+    accept(new, "terms")
+    assert new.get("/account").text == "your account"
+
+
+def test_an_editorial_version_asks_nobody(app_of: Callable[..., Flask]) -> None:
+    old = app_of().test_client()
+    accept(old, "terms")
+    new = app_of(make_kit(policies=policies(2, change="editorial"))).test_client()
+    new.set_cookie("consent", old.get_cookie("consent").value)
+    assert new.get("/account").text == "your account"
+
+
+def accept(client: FlaskClient, key: str) -> object:
+    page = client.get(f"/consent/accept/{key}", headers=HTML).text
+    notices = [part.split('"')[0] for part in page.split('name="notice" value="')[1:]]
+    form = {"decision": "accept", "method": "tick", "agree": "1", "notice": notices}
+    answer = client.post(f"/consent/accept/{key}", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_jinja_asks_and_only_then_the_page_varies_by_cookie(app: Flask) -> None:
+    client = app.test_client()
+    assert client.get("/jinja").text == "no"
+    post(client, decision="accept-all")
+    answer = client.get("/jinja")
+    assert (answer.text, "Cookie" in answer.headers.get("Vary", "")) == ("yes", True)
+    for path in ("/plain", "/"):
+        assert "Cookie" not in client.get(path).headers.get("Vary", "")
+
+
+def test_a_decorator_with_an_unknown_key_fails_at_the_first_request(kit: ConsentKit, tmp_path: Path) -> None:
+    app = make_app(kit, tmp_path)
+    app.add_url_rule("/typo", "typo", requires_consent("newsleter")(lambda: "x"))
+    with pytest.raises(UnknownPurpose, match=r"the view 'typo' requires 'newsleter'.*newsletter"):
+        app.test_client().get("/plain")
+
+
+def test_decorators_need_a_key() -> None:
+    with pytest.raises(ConsentKitError, match=r"@requires_consent\('terms'\)"):
+        requires_consent()
+
+
+def test_a_failing_store_is_503_and_blocks(app: Flask) -> None:
+    client = app.test_client()
+    post(client, decision="save", purpose="newsletter")
+    with sqlite3.connect(Path(app.instance_path) / "consentkit.sqlite3") as other:
+        other.execute("ALTER TABLE consentkit_state RENAME TO gone")
+    for path, headers in (("/letters", {}), ("/letters", HTML), ("/consent/status", {}), ("/consent", HTML)):
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+    assert client.get("/jinja").text == "no"
+    assert post(client, decision="reject-all").status_code == 503
+    assert client.get("/plain").text == "plain"
+
+
+def test_a_newer_schema_blocks(app_of: Callable[..., Flask]) -> None:
+    first = app_of()
+    with sqlite3.connect(Path(first.instance_path) / "consentkit.sqlite3") as other:
+        other.execute("INSERT INTO consentkit_schema VALUES (999, 0)")
+    client = app_of().test_client()
+    client.set_cookie("consent", cookie_of(first))
+    assert client.get("/letters").status_code == 503
+
+
+def cookie_of(app: Flask) -> str:
+    client = app.test_client()
+    post(client, decision="accept-all")
+    return str(client.get_cookie("consent").value)
+
+
+def test_gated_asks_when_it_runs(app: Flask, kit: ConsentKit) -> None:
+    sent = []
+
+    @kit.gated("newsletter", subject="user_id")
+    def send(user_id: str) -> str:
+        sent.append(user_id)
+        return "sent"
+
+    @kit.gated("newsletter", subject="user_id", skip=True)
+    def send_or_skip(user_id: str) -> str:
+        return "sent"
+
+    with app.app_context():
+        with pytest.raises(ConsentMissing) as caught:
+            send("u-1")
+        assert caught.value.decision.reason == "NO_ANSWER"
+        assert send_or_skip(user_id="u-1") is None
+        kit.give("u-1", "newsletter")
+        assert (send("u-1"), send_or_skip("u-1")) == ("sent", "sent")
+        kit.withdraw("u-1", "newsletter")
+        with pytest.raises(ConsentMissing):
+            send("u-1")
+    assert sent == ["u-1"]
+
+
+def test_gated_of_the_module_blocks_where_no_app_can_be_meant(tmp_path: Path) -> None:
+    apps = [make_app(make_kit(), tmp_path / name) for name in ("a", "b")]
+
+    @gated("newsletter", subject="user_id")
+    def send(user_id: str) -> str:
+        return "sent"
+
+    with pytest.raises(ConsentKitError, match="nothing is processed"):
+        send("u-1")
+    with apps[0].app_context():
+        apps[0].extensions["consentkit"].kit.give("u-1", "newsletter")
+        assert send("u-1") == "sent"
+    with apps[1].app_context(), pytest.raises(ConsentMissing):
+        send("u-1")

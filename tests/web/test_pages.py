@@ -1,0 +1,165 @@
+"""Preference, policy, acceptance and receipt pages: what they show, bad input, caching."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from flask import Flask
+
+from consentkit import ConsentKit, Policy, PolicyVersion
+from tests.web.conftest import make_kit, policies
+
+SAME = {"Sec-Fetch-Site": "same-origin"}
+HTML = {"Accept": "text/html", **SAME}
+
+
+def test_a_page_with_the_banner_has_the_same_bytes_for_everybody(app: Flask) -> None:
+    first, second = app.test_client(), app.test_client()
+    second.post("/consent", json={"decision": "reject-all"})
+    plain = first.get("/")
+    assert plain.data == second.get("/", headers={"Sec-GPC": "1", "Accept-Language": "de"}).data
+    assert "Set-Cookie" not in plain.headers
+
+
+def test_our_own_pages_are_not_cached_by_others(app: Flask) -> None:
+    client = app.test_client()
+    for path in ("/consent", "/consent/status", "/consent/accept/terms", "/consent/receipt"):
+        assert client.get(path).headers["Cache-Control"] == "no-store", path
+    assert client.get("/consent/state.css").headers["Cache-Control"] == "private, no-cache"
+
+
+def test_state_css_hides_the_banner_from_those_who_decided(app: Flask) -> None:
+    client = app.test_client()
+    assert client.get("/consent/state.css").text == ""
+    client.post("/consent", json={"decision": "reject-all"})
+    assert "[data-consent-banner]{display:none}" in client.get("/consent/state.css").text
+
+
+def test_the_preference_page_shows_what_was_chosen(app: Flask) -> None:
+    client = app.test_client()
+    client.post("/consent", data={"decision": "save", "category": ["analytics"], "purpose": ["newsletter"]})
+    page = client.get("/consent", headers=HTML).text
+    boxes = {(name, value): "checked" in rest for name, value, rest in _boxes(page)}
+    assert boxes[("category", "analytics")]
+    assert boxes[("purpose", "newsletter")]
+    assert not boxes[("category", "marketing")]
+    assert not boxes[("purpose", "transfer")]
+
+
+def _boxes(page: str) -> list[tuple[str, str, str]]:
+    found = []
+    for tag in re.findall(r"<input[^>]*type=\"?checkbox[^>]*>", page):
+        name, value = re.search(r'name="(\w+)"', tag), re.search(r'value="([^"]+)"', tag)
+        if name and value:
+            found.append((name[1], value[1], tag))
+    return found
+
+
+def test_the_policy_page_renders_markdown_without_raw_html(app_of: Callable[..., Flask]) -> None:
+    text = "# Title\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) **bold**"
+    policy = Policy("terms", title="T", versions=[PolicyVersion("1", texts={"en": text})])
+    page = (
+        app_of(make_kit(policies=[policy, policies()[1]])).test_client().get("/consent/policies/terms").text
+    )
+    assert "<strong>bold</strong>" in page
+    assert "<script>alert" not in page
+    assert 'href="javascript' not in page
+
+
+def test_plain_text_stays_as_written(app_of: Callable[..., Flask]) -> None:
+    version = PolicyVersion("1", texts={"en": "a < b\n  *kept*"}, media_type="text/plain")
+    kit = make_kit(policies=[Policy("terms", title="T", versions=[version]), policies()[1]])
+    assert "a &lt; b\n  *kept*" in app_of(kit).test_client().get("/consent/policies/terms").text
+
+
+def test_every_published_version_stays_readable(app_of: Callable[..., Flask]) -> None:
+    client = app_of(make_kit(policies=policies(2))).test_client()
+    assert "Terms 2" in client.get("/consent/policies/terms").text
+    assert "Terms 1" in client.get("/consent/policies/terms/1").text
+    assert client.get("/consent/policies/terms/3").status_code == 404
+    assert client.get("/consent/policies/nowhere").status_code == 404
+
+
+def test_the_language_is_chosen_by_the_address_then_by_the_browser(app: Flask) -> None:
+    client = app.test_client()
+    path = "/consent/policies/privacy"
+    assert "Datenschutz" in client.get(path, headers={"Accept-Language": "de-AT,de;q=0.9"}).text
+    assert "Datenschutz" in client.get(f"{path}?locale=de").text
+    assert "Datenschutz" not in client.get(f"{path}?locale=en", headers={"Accept-Language": "de"}).text
+    assert 'lang="de"' in client.get("/consent?locale=de").text
+
+
+def form_of(app: Flask, key: str, **changed: object) -> dict[str, object]:
+    page = app.test_client().get(f"/consent/accept/{key}", headers=HTML).text
+    notices = re.findall(r'name="notice" value="([^"]+)"', page)
+    return {"decision": "accept", "method": "tick", "agree": "1", "notice": notices, **changed}
+
+
+def test_a_bundle_is_accepted_in_one_act_with_one_event_each(app: Flask, kit: ConsentKit) -> None:
+    client = app.test_client()
+    answer = client.post("/consent/accept/sign_up", data=form_of(app, "sign_up"), headers=SAME)
+    assert [said["policy"] for said in answer.json["accepted"]] == ["terms", "privacy"]
+    assert client.get("/account").status_code == 200
+    with app.app_context():
+        event = kit.ledger.event(answer.json["accepted"][1]["event_id"])
+    assert event is not None
+    assert (event.method, event.version, event.locale) == ("tick", "2026-01", "en")
+    assert event.notice == kit.policy_in_effect("privacy").texts["en"]
+
+
+def test_after_acceptance_a_browser_goes_back(app: Flask) -> None:
+    form = form_of(app, "terms", next="/account")
+    answer = app.test_client().post("/consent/accept/terms", data=form, headers=HTML)
+    assert (answer.status_code, answer.location) == (303, "/account")
+    form = form_of(app, "terms", next="//evil.example")
+    assert app.test_client().post("/consent/accept/terms", data=form, headers=HTML).location == "/"
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"agree": ""}, 422),
+        ({"notice": []}, 422),
+        ({"notice": ["terms"]}, 422),
+        ({"notice": ["terms:nonsense"]}, 409),
+        ({"notice": ["terms:" + "0" * 64]}, 409),
+        ({"method": "continued_use"}, 422),
+        ({"decision": "perhaps"}, 422),
+    ],
+)
+def test_what_is_not_an_acceptance_records_nothing(
+    app: Flask, changed: dict[str, object], status: int
+) -> None:
+    client = app.test_client()
+    answer = client.post("/consent/accept/terms", data=form_of(app, "terms", **changed), headers=SAME)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert client.get_cookie("consent") is None
+    assert client.get("/account").json["reason"] == "NO_ANSWER"
+
+
+def test_a_stale_acceptance_shows_the_new_text(app: Flask) -> None:
+    form = form_of(app, "terms", notice=["terms:" + "0" * 64])
+    answer = app.test_client().post("/consent/accept/terms", data=form, headers=HTML)
+    assert answer.status_code == 409
+    assert "Be kind." in answer.text
+
+
+def test_an_unknown_policy_has_no_page(app: Flask) -> None:
+    assert app.test_client().get("/consent/accept/nowhere").status_code == 404
+    assert app.test_client().post("/consent/accept/nowhere", data={"decision": "accept"}).status_code == 404
+
+
+def test_the_receipt_says_what_was_answered(app: Flask, kit: ConsentKit) -> None:
+    client = app.test_client()
+    assert client.get("/consent/receipt", headers=HTML).status_code == 404
+    client.post("/consent", json={"decision": "accept-all"})
+    receipt = client.get("/consent/receipt").json
+    answers = {answer["item"]: answer for answer in receipt["answers"]}
+    assert (answers["statistics"]["status"], answers["statistics"]["version"]) == ("given", "1")
+    assert answers["statistics"]["notice"] == kit.notice("en").digest
+    assert "Statistics" in client.get("/consent/receipt", headers=HTML).text
+    with app.app_context():
+        media, text = kit.document(answers["statistics"]["notice"])
+    assert (media, text) == ("application/json", kit.notice("en").body)
