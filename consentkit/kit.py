@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
+from typing import Any, TypeVar
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -12,9 +14,12 @@ from consentkit.core.errors import ConsentKitError
 from consentkit.core.notice import Notice
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load
+from consentkit.kit_gated import gated
 from consentkit.kit_read import Answers
 from consentkit.kit_write import Verbs
 from consentkit.runtime import Runtime
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Kit(Verbs, Answers):
@@ -42,6 +47,21 @@ class Kit(Verbs, Answers):
     def notice(self, locale: str | None = None) -> Notice:
         """What the banner shows in a locale, with its digest."""
         return self.runtime.notice(locale)
+
+    def gated(
+        self,
+        *items: str,
+        subject: str,
+        skip: bool = False,
+        tenant: str | None = None,
+        scope: str | None = None,
+    ) -> Callable[[F], F]:
+        """A gate around any callable, asked when it RUNS.
+
+        `subject` (and `scope`) name the argument that holds the id. Blocked: raises ConsentMissing; `skip`
+        returns None.
+        """
+        return gated(lambda: self, items, subject, skip=skip, tenant=tenant, scope=scope)
 
 
 def open_kit(catalog: str | PathLike[str] | Catalog, url: str, *, key: str | bytes | None = None) -> Kit:

@@ -41,8 +41,8 @@ class FactSources:
             if age is not None:
                 band, until = band_of(age, rules, now_us)
                 known = replace(known, band=band, minor_until_us=until)
-        if known.jurisdiction is None:
-            known = replace(known, jurisdiction=self._place(catalog))
+        if known.jurisdiction is None and (place := self._place(catalog)) is not None:
+            known = replace(known, jurisdiction=place)
         return known
 
     def _place(self, catalog: Catalog) -> str | None:

@@ -16,7 +16,7 @@ from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
 from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
-from consentkit.core.times import rfc3339, to_us
+from consentkit.core.times import not_ahead, rfc3339, to_us
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
 from consentkit.runtime import Runtime
@@ -56,9 +56,9 @@ class Answers:
         self, subjects: Sequence[str], item: str, *, tenant: str | None = None, scope: str = ""
     ) -> dict[str, Decision]:
         """The gate's answers for many subjects, by subject. A failing store denies all of them."""
-        rules = self._rules_of(item)
+        self.runtime.catalog.items_of(item)
         try:
-            self.runtime.ensure()
+            rules = self.runtime.rules()
             states = self.runtime.reader.states(tenant or "", subjects)
         except (StoreUnavailable, SchemaOutdated):
             return {subject: unavailable(item) for subject in subjects}
@@ -129,30 +129,25 @@ class Answers:
         signals: frozenset[str] = frozenset(),
     ) -> Decision:
         """The one place where rows meet the gate. `also`: denials of a visitor who is signed in now."""
-        catalog = self.runtime.catalog
-        rules = [rulebook.rules[i.key] for i in catalog.items_of(item)]
+        rules = rulebook.asked(item)
         if not rules:
             allowed = item == "necessary"
             return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
         now_us = self.runtime.clock.now() if at_us is None else at_us
-        facts = state.facts
+        catalog, facts = rulebook.catalog, state.facts
         if subject is not None and at_us is None:
             facts = self.facts.complete(catalog, subject, facts, now_us)
-        rows = [r for r in state.rows if r.scope in ("", scope)] if state.rows else []
         view = View(
             now_us=now_us,
-            rows=[*rows, *also],
+            rows=(*state.rows, *also),
             facts=facts,
             minors=self.facts.rules(catalog),
             rules=rulebook.rules,
-            core=catalog.core_purposes,
+            core=rulebook.core,
             signals=signals,
+            scope=scope,
         )
         return decide(rules, view)
-
-    def _rules_of(self, item: str) -> Rulebook:
-        self.runtime.catalog.items_of(item)
-        return self.runtime.rules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +161,16 @@ class Consents:
     def decide(self, item: str, *, at: datetime | None = None, scope: str = "") -> Decision:
         """The gate's typed answer; a store that fails is an answer too (STORE_UNAVAILABLE, never allowed).
 
-        `at`: what was allowed at a past moment, by the versions in force then. Raises UnknownPurpose.
+        `at`: what was allowed at a past moment, by the versions in force then. Raises UnknownPurpose, and
+        ValueError for a moment without a time zone or in the future.
         """
         kit = self.kit
-        kit.runtime.catalog.items_of(item)
+        at_us = None if at is None else not_ahead(to_us(at), kit.runtime.clock.now())
         try:
-            at_us = None if at is None else to_us(at)
             rulebook = kit.runtime.rules(at_us)
             state = self._state() if at_us is None else self._state_at(at_us)
         except (StoreUnavailable, SchemaOutdated):
+            kit.runtime.catalog.items_of(item)
             return unavailable(item)
         return kit.answer(rulebook, item, self.subject, state, at_us=at_us, scope=scope)
 
@@ -191,20 +187,17 @@ class Consents:
 
     def status(self, item: str, *, scope: str = "") -> Status:
         """The person's own last answer; `expired` and `outdated` are computed from it."""
-        decision = self.decide(item, scope=scope)
+        try:
+            rulebook, state = self.kit.runtime.rules(), self._state()
+        except (StoreUnavailable, SchemaOutdated):
+            self.kit.runtime.catalog.items_of(item)
+            return Status.UNKNOWN
+        decision = self.kit.answer(rulebook, item, self.subject, state, scope=scope)
         if decision.reason in _COMPUTED:
             return _COMPUTED[decision.reason]
-        keys = [i.key for i in self.kit.runtime.catalog.items_of(item)]
-        key = decision.item if decision.item in keys else (keys or [item])[0]
-        try:
-            rows = [
-                r
-                for r in self._state().rows
-                if r.item == key and r.actor == "subject" and r.scope in ("", scope)
-            ]
-        except (StoreUnavailable, SchemaOutdated):
-            return Status.UNKNOWN
-        return Status(max(rows, key=lambda r: r.order).status) if rows else Status.UNKNOWN
+        said = [r for r in state.rows if r.item == decision.item and r.scope in ("", scope)]
+        own = max((r for r in said if r.actor == "subject"), key=lambda r: r.order, default=None)
+        return Status.UNKNOWN if own is None else Status(own.status)
 
     def status_of(self, event: Event) -> Status:
         """The status to which a last answer has come by now."""

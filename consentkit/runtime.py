@@ -136,9 +136,9 @@ class Runtime:
         self.ensure()
         if at_us is not None:
             return rulebook(self.catalog, self._published, at_us, past=True)
-        now, book = self.clock.now(), self._rulebook
-        if book is None or not book.holds(now):
-            book = self._rulebook = rulebook(self.catalog, self._published, now)
+        now, book, published = self.clock.now(), self._rulebook, self._published
+        if book is None or book.published is not published or not book.holds(now):
+            book = self._rulebook = rulebook(self.catalog, published, now)
         return book
 
     def notice(self, locale: str | None = None) -> Notice:

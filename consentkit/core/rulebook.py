@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consentkit.core.catalog import Catalog, Policy, Purpose
 from consentkit.core.gate import Rule
@@ -13,12 +13,24 @@ from consentkit.core.terms import Assurance, Kind, Regime
 
 @dataclass(frozen=True)
 class Rulebook:
-    """Rules by item key. Purposes and policies share one namespace, so a key names one rule."""
+    """Rules by item key. Purposes and policies share one namespace, so a key names one rule.
+
+    `core`: keys of the purposes without which the service cannot run. `until_us`: when the rules change.
+    """
 
     catalog: Catalog
     published: Published
     rules: Mapping[str, Rule]
+    core: tuple[str, ...]
     until_us: int | None
+    _asked: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
+
+    def asked(self, key: str) -> tuple[Rule, ...]:
+        """The rules of the items that a key of the shared namespace means. Raises UnknownPurpose."""
+        found = self._asked.get(key)
+        if found is None:
+            found = self._asked[key] = tuple(self.rules[item.key] for item in self.catalog.items_of(key))
+        return found
 
     def holds(self, at_us: int) -> bool:
         """Whether the rules still hold: a policy version may come into force."""
@@ -30,7 +42,7 @@ def rulebook(catalog: Catalog, published: Published, at_us: int, *, past: bool =
     rules = {p.key: _purpose_rule(catalog, p, published, at_us, past) for p in catalog.purposes.values()}
     rules |= {p.key: _policy_rule(p, published, at_us) for p in catalog.policies.values()}
     coming = [r.effective_us for rs in published.policies.values() for r in rs if r.effective_us > at_us]
-    return Rulebook(catalog, published, rules, min(coming, default=None))
+    return Rulebook(catalog, published, rules, catalog.core_purposes, min(coming, default=None))
 
 
 def _purpose_rule(catalog: Catalog, purpose: Purpose, published: Published, at_us: int, past: bool) -> Rule:

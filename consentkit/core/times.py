@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+AHEAD_US = 5 * 60 * 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE = timedelta(microseconds=1)
 _DURATION = re.compile(
@@ -19,6 +20,13 @@ def to_us(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("a time zone is missing: pass an aware datetime, for example datetime.now(UTC)")
     return (moment - _EPOCH) // _ONE
+
+
+def not_ahead(us: int, now_us: int) -> int:
+    """The moment itself. Raises ValueError when it lies more than five minutes ahead."""
+    if us > now_us + AHEAD_US:
+        raise ValueError("at= lies in the future; 5 minutes are tolerated, for clocks that differ")
+    return us
 
 
 def from_us(us: int) -> datetime:

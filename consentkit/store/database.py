@@ -38,6 +38,9 @@ class Tx(Protocol):
     def count(self, sql: str, params: Params = ()) -> int:
         """Execute one statement and return how many rows it inserted, changed or deleted."""
 
+    def many(self, sql: str, rows: Sequence[Params]) -> None:
+        """Execute one statement for each of these rows."""
+
 
 @lru_cache(maxsize=512)
 def _marks(sql: str) -> str:
@@ -57,6 +60,9 @@ class _SqliteTx:
     def count(self, sql: str, params: Params = ()) -> int:
         return int(self._connection.execute(sql, params).rowcount)
 
+    def many(self, sql: str, rows: Sequence[Params]) -> None:
+        self._connection.executemany(sql, rows)
+
 
 class _PostgresqlTx:
     """Statements on a connection of psycopg."""
@@ -71,6 +77,10 @@ class _PostgresqlTx:
     def count(self, sql: str, params: Params = ()) -> int:
         self._cursor.execute(_marks(sql), params)
         return int(self._cursor.rowcount)
+
+    def many(self, sql: str, rows: Sequence[Params]) -> None:
+        if rows:
+            self._cursor.executemany(_marks(sql), rows)
 
 
 class _CallerTx:
@@ -87,6 +97,11 @@ class _CallerTx:
     def count(self, sql: str, params: Params = ()) -> int:
         statement = _marks(sql) if self._postgresql else sql
         return self._connection.exec_driver_sql(statement, tuple(params)).rowcount
+
+    def many(self, sql: str, rows: Sequence[Params]) -> None:
+        if rows:
+            statement = _marks(sql) if self._postgresql else sql
+            self._connection.exec_driver_sql(statement, [tuple(row) for row in rows])
 
 
 class Database:
@@ -139,9 +154,10 @@ class Database:
         Of our own: again when the database asks for it (a conflict, a lock, a dead connection). With
         `connection` it joins the caller's, in a savepoint, once; the caller commits.
         """
-        if connection is not None:
-            return _join(connection, work)
         engine, give_up = self.engine, time.monotonic() + PATIENCE_S
+        if connection is not None:
+            _check_same(engine, connection)
+            return _join(connection, work)
         writing = _write_postgresql if engine.dialect.name == "postgresql" else _write_sqlite
         for attempt in range(_DEAD_AT_MOST + 1):
             fairy = _checkout(engine)
@@ -218,8 +234,19 @@ def _all_or_nothing(driver: Any, tx: Tx, work: Callable[[Tx], Result]) -> Result
     return result
 
 
+def _check_same(engine: Engine, connection: Connection) -> None:
+    """Raise ValueError for a connection to another database than the ledger's."""
+    ours, theirs = engine.url, connection.engine.url
+    names = ("host", "port", "database")
+    same = all(getattr(ours, name) == getattr(theirs, name) for name in names)
+    if not same or engine.dialect.name != connection.dialect.name:
+        raise ValueError(
+            f"connection= is one to {theirs.render_as_string()}, the ledger is in {ours.render_as_string()}: "
+            "share the engine (engine=lambda: db.engine), or leave connection= out"
+        )
+
+
 def _join(connection: Connection, work: Callable[[Tx], Result]) -> Result:
-    refuse_unusable(connection.dialect.name, connection.dialect.driver)
     with store_errors():
         begin_sqlite(connection)
         with connection.begin_nested():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from sqlalchemy import Connection
+
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.gate import Row
 from consentkit.core.record import Answer, Event
@@ -15,55 +17,82 @@ from consentkit.store.ledger import Act, Known, LedgerWriter
 from consentkit.store.reading import LedgerReader
 
 
-def mark_erased(tx: Tx, act: Act, known: Known) -> None:
+def erase(
+    writer: LedgerWriter, tenant: str, subject: str, reason: str, connection: Connection | None = None
+) -> list[Event]:
+    """Record the erasure and mark the subject; nothing when it is erased already."""
+    act = writer.act(tenant, subject, [_erased(reason)])
+
+    def work(tx: Tx) -> list[Event]:
+        known = writer.find(tx, tenant, subject, lock=True, whole=True)
+        if known is not None and known.facts.erased_us is not None:
+            return []
+        return writer.record(tx, act, _mark)
+
+    return writer.write([act], work, connection)
+
+
+def rename(writer: LedgerWriter, reader: LedgerReader, tenant: str, old: str, new: str) -> list[Event]:
+    """Say a subject's last answers again under another id and erase the old one, all or nothing.
+
+    Raises ChoiceRejected when the old id is unknown or the new one is known.
+    """
+
+    def work(tx: Tx) -> list[Event]:
+        writer.find(tx, tenant, old, lock=True, whole=True)
+        state = reader.state_in(tx, tenant, old)
+        if state.key is None or state.facts.erased_us is not None:
+            raise ChoiceRejected(f"the ledger does not know the subject {old!r}")
+        said = [(row.effective_us, _continued(tx, row, reader)) for row in state.rows]
+        facts = replace(state.facts, erased_us=None)
+        acts = [writer.act(tenant, new, [answer], at_us=at_us, facts=facts) for at_us, answer in said]
+        _make(tx, writer, writer.act(tenant, new, (), facts=facts))
+        events = [event for act in acts for event in writer.record(tx, act)]
+        writer.record(tx, gone, _mark)
+        return events
+
+    gone = writer.act(tenant, old, [_erased("renamed")])
+    return writer.write([gone], work)
+
+
+def _make(tx: Tx, writer: LedgerWriter, act: Act) -> None:
+    """A new mapping row; an erased one gives way. Raises ChoiceRejected when the subject is known."""
+    known = writer.find(tx, act.tenant, act.subject, lock=True, whole=True)
+    if known is not None and known.subject == act.subject and known.facts.erased_us is not None:
+        writer.hide(tx, act.tenant, act.subject)
+    elif known is not None and known.facts.erased_us is None:
+        raise ChoiceRejected(f"the ledger knows {act.subject!r} already: two people are never merged")
+    if not writer.add(tx, act):
+        raise ChoiceRejected(f"somebody just made {act.subject!r} known: two people are never merged")
+
+
+def _erased(reason: str) -> Answer:
+    extra = (("reason", reason),)
+    return Answer(Kind.SUBJECT, "subject", Action.ERASED, actor="operator", method="code", extra=extra)
+
+
+def _mark(tx: Tx, act: Act, known: Known) -> None:
     """From now on every gate answers ERASED; the `erased` event, which names the key, is in already."""
     tx.count(sql.MARK_ERASED, (act.now_us, act.bucket, act.tenant, known.subject))
 
 
-def rename(writer: LedgerWriter, reader: LedgerReader, tenant: str, old: str, new: str) -> list[Event]:
-    """Say a subject's last answers again under another id, then erase the old one.
-
-    Raises ChoiceRejected when the old id is unknown or the new one is known.
-    """
-    state = reader.state(tenant, old)
-    if state.key is None or state.facts.erased_us is not None:
-        raise ChoiceRejected(f"the ledger does not know the subject {old!r}")
-    if reader.state(tenant, new).key is not None:
-        raise ChoiceRejected(f"the ledger knows {new!r} already: the answers of two people are never merged")
-    facts = replace(state.facts, erased_us=None)
-    events: list[Event] = []
-    for row in state.rows:
-        said = _continued(row, reader)
-        events += writer.append(tenant, new, [said], at_us=row.effective_us, facts=facts)
-    if not state.rows:
-        writer.learn(tenant, new, facts)
-    gone = Answer(
-        Kind.SUBJECT,
-        "subject",
-        Action.ERASED,
-        actor="operator",
-        method="code",
-        extra=(("reason", "renamed"),),
-    )
-    writer.append(tenant, old, [gone], then=mark_erased)
-    return events
-
-
-def _continued(row: Row, reader: LedgerReader) -> Answer:
+def _continued(tx: Tx, row: Row, reader: LedgerReader) -> Answer:
     """The answer behind a state row, with the id of the event that it continues."""
-    event = reader.event(row.event_id)
+    event = reader.event_in(tx, row.event_id)
     body = json.loads(event.body) if event is not None else {}
-    said = (body.get("method"), body.get("locale"), body.get("notice"), row.level, row.expires_us)
-    continues = (("continues", row.event_id),)
-    actor = "subject" if row.actor == "invitation" else row.actor
+    action = Action(row.status)
     return Answer(
         Kind(row.kind),
         row.item,
-        Action(row.status),
+        action,
         body.get("version"),
         row.version,
         row.scope,
-        actor,
-        *said,
-        continues,
+        "subject" if row.actor == "invitation" else row.actor,
+        body.get("method"),
+        body.get("locale"),
+        body.get("notice"),
+        row.level,
+        row.expires_us,
+        (("continues", row.event_id),),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -12,11 +14,11 @@ from consentkit.core.errors import LedgerBroken
 from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts
 from consentkit.core.record import Answer, Entry, Event, Stamp, bucket_of, entry, subject_key
-from consentkit.core.terms import Band
 from consentkit.store import sql
 from consentkit.store.clock import Clock
 from consentkit.store.database import Database, Params, Tx
 from consentkit.store.keys import Keyed
+from consentkit.store.rows import event_of, facts_of
 
 SALT_BYTES = 32
 BATCH = 500
@@ -80,25 +82,63 @@ class LedgerWriter:
         `at_us` back-dates; `facts` are written to the subject's row; `then` runs in the same transaction.
         Raises StoreUnavailable, LedgerBroken.
         """
+        act = self.act(tenant, subject, answers, at_us=at_us, facts=facts)
+        for _ in range(_FLOOR_ATTEMPTS):
+            try:
+                return self.write((act,), partial(self.record, act=act, then=then), connection)
+            except _ClockBehind as behind:
+                self.clock.raise_to(behind.stored_us)
+                act = replace(act, now_us=behind.stored_us + 1)
+        raise LedgerBroken("an answer loses against the stored one however late it is", at=act.ids[0])
+
+    def act(
+        self,
+        tenant: str,
+        subject: str,
+        answers: Sequence[Answer],
+        *,
+        at_us: int | None = None,
+        facts: Facts | None = None,
+    ) -> Act:
+        """What `record` writes, with its ids, salts and time."""
         bucket = bucket_of(tenant, subject)
         ids = self.clock.event_ids(bucket, len(answers))
         salts = [secrets.token_bytes(SALT_BYTES) for _ in ids]
-        act = Act(tenant, subject, bucket, answers, ids, salts, self.clock.tick(), at_us, facts)
-        for _ in range(_FLOOR_ATTEMPTS):
-            try:
-                return self.database.write(lambda tx, act=act: self._append(tx, act, then), connection)  # type: ignore[misc]
-            except _ClockBehind as behind:
-                act = replace(act, now_us=behind.stored_us + 1)
-        raise LedgerBroken(
-            "an answer loses against rows from the future however often it is tried", at=f"bucket {bucket}"
-        )
+        return Act(tenant, subject, bucket, answers, ids, salts, self.clock.tick(), at_us, facts)
+
+    def write(
+        self, acts: Sequence[Act], work: Callable[[Tx], list[Event]], connection: Connection | None = None
+    ) -> list[Event]:
+        """Run `work`, which records these acts, in a transaction; at most one of its tries is kept."""
+        tries = itertools.count()
+
+        def once(tx: Tx) -> list[Event]:
+            # The try before may have been committed although its connection died.
+            done = [e for act in acts for e in self._stored(tx, act)] if next(tries) else []
+            return done or work(tx)
+
+        return self.database.write(once, connection)
+
+    def _stored(self, tx: Tx, act: Act) -> list[Event]:
+        rows = [tx.run(sql.EVENT_BY_ID, (act.bucket, event_id)) for event_id in act.ids]
+        return [event_of((*found[0][:10], None)) for found in rows if found]
 
     def learn(self, tenant: str, subject: str, facts: Facts, connection: Connection | None = None) -> None:
-        """Write facts about a subject, who is made known by it. No event: facts are deletable."""
-        act = Act(tenant, subject, bucket_of(tenant, subject), (), (), (), self.clock.tick(), None, facts)
-        self.database.write(lambda tx: self._subject(tx, act), connection)
+        """Write facts about a subject, who is made known by it; nothing about an erased one.
 
-    def _append(self, tx: Tx, act: Act, then: Then | None) -> list[Event]:
+        No event: facts are deletable.
+        """
+        act = self.act(tenant, subject, (), facts=facts)
+
+        def work(tx: Tx) -> None:
+            known = self.find(tx, tenant, subject, lock=True)
+            if known is None or known.facts.erased_us is None:
+                self._subject(tx, act)
+
+        self.database.write(work, connection)
+
+    def record(self, tx: Tx, act: Act, then: Then | None = None) -> list[Event]:
+        """Write an act inside a transaction. Raises LedgerBroken."""
         known = self._subject(tx, act)
         effective_us = act.now_us if act.at_us is None else act.at_us
         facts = replace(known.facts, erased_us=None)
@@ -111,11 +151,10 @@ class LedgerWriter:
         return [stored.event for stored in entries]
 
     def _store(self, tx: Tx, entries: Sequence[Entry], stamp: Stamp) -> None:
-        rows = [(stored, row) for stored in entries if (row := stored.row) is not None]
-        rows.sort(key=lambda pair: (pair[1].kind, pair[1].item, pair[1].scope, pair[1].actor))
+        rows = last_answers(row for stored in entries if (row := stored.row) is not None)
         events = [value for stored in entries for value in _event_params(stored)]
         pending = [value for stored in entries for value in self._pending_params(stored)]
-        state = [value for _, row in rows for value in (stamp.bucket, stamp.subject_key, *_row_params(row))]
+        state = [value for row in rows for value in (stamp.bucket, stamp.subject_key, *_row_params(row))]
         if self.database.postgresql:
             counts = tx.run(sql.append_together(len(entries), len(rows)), (*events, *state, *pending))
             inserted, changed = counts[0]
@@ -124,16 +163,9 @@ class LedgerWriter:
             changed = tx.count(sql.upsert_state(len(rows)), state) if rows else 0
             tx.count(sql.insert_pending(len(entries)), pending)
         if inserted < len(entries):
-            self._check_retry(tx, entries)
-        elif stamp.live and changed < len(rows):
+            raise LedgerBroken("an event was not stored: another one has its id", at=entries[0].event_id)
+        if stamp.live and changed < len(rows):
             raise _ClockBehind(tx.run(sql.LATEST_STATE, (stamp.bucket, stamp.subject_key))[0][0])
-
-    def _check_retry(self, tx: Tx, entries: Sequence[Entry]) -> None:
-        """Rows that were there already: fine when this very call wrote them before, else an error."""
-        for stored in entries:
-            found = tx.run(sql.COMMITMENT_OF, (stored.stamp.bucket, stored.event_id))
-            if not found or bytes(found[0][0]) != stored.commitment:
-                raise LedgerBroken("an event was not stored", at=stored.event_id)
 
     def _pending_params(self, stored: Entry) -> Params:
         return (stored.stamp.bucket, stored.event_id, stored.commitment, self.keyed.mac(stored.commitment))
@@ -143,7 +175,7 @@ class LedgerWriter:
         for _ in range(3):
             known = self.find(tx, act.tenant, act.subject, lock=True)
             if known is None or known.subject != act.subject:
-                self._add_subject(tx, act)
+                self.add(tx, act)
             elif known.facts.erased_us is not None:
                 self.hide(tx, act.tenant, act.subject)
             else:
@@ -173,12 +205,13 @@ class LedgerWriter:
         else:
             tx.count(sql.HIDE_SUBJECT, (hidden, bucket, tenant, subject))
 
-    def _add_subject(self, tx: Tx, act: Act) -> None:
+    def add(self, tx: Tx, act: Act) -> bool:
+        """Make the subject's mapping row; False when somebody else just did."""
         salt = secrets.token_bytes(SALT_BYTES)
         key = subject_key(salt, act.tenant, act.subject)
         facts = act.facts or NOTHING_KNOWN
         known = (facts.band.value, facts.minor_until_us, facts.jurisdiction, act.now_us)
-        tx.count(sql.ADD_SUBJECT, (act.bucket, act.tenant, act.subject, key, salt, *known))
+        return tx.count(sql.ADD_SUBJECT, (act.bucket, act.tenant, act.subject, key, salt, *known)) == 1
 
     def _with_facts(self, tx: Tx, act: Act, known: Known) -> Known:
         facts = act.facts
@@ -189,10 +222,14 @@ class LedgerWriter:
         return replace(known, facts=facts)
 
 
-def facts_of(columns: Sequence[object]) -> Facts:
-    """Facts from the columns band, minor_until_us, jurisdiction, erased_us."""
-    band, minor_until, jurisdiction, erased = columns
-    return Facts(Band(band or "unknown"), minor_until, jurisdiction, erased)  # type: ignore[arg-type]
+def last_answers(rows: Iterable[Row]) -> list[Row]:
+    """One row per actor and item, the last; in the order of the key, so that two writers never deadlock."""
+    last: dict[tuple[str, str, str, str], Row] = {}
+    for row in rows:
+        key = (row.kind, row.item, row.scope, row.actor)
+        if key not in last or row.order > last[key].order:
+            last[key] = row
+    return [last[key] for key in sorted(last)]
 
 
 def _event_params(stored: Entry) -> Params:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts
 from consentkit.core.record import Event, bucket_of
-from consentkit.core.times import from_us
 from consentkit.store import sql
 from consentkit.store.clock import bucket_of_event
 from consentkit.store.database import Database, Tx
 from consentkit.store.keys import Keyed
-from consentkit.store.ledger import facts_of
+from consentkit.store.rows import event_of, facts_of, row_of
 
 PAGE = 500
 FILTERS = ("item", "action", "kind", "actor", "scope")
@@ -49,14 +46,14 @@ class LedgerReader:
 
     def state(self, tenant: str, subject: str) -> SubjectState:
         """Facts and last answers in one indexed read. Raises StoreUnavailable."""
-        return self._database.read(lambda tx: self._state(tx, tenant, subject))
+        return self._database.read(lambda tx: self.state_in(tx, tenant, subject))
 
     def states(self, tenant: str, subjects: Sequence[str]) -> Mapping[str, SubjectState]:
         """The same for many subjects, over one connection."""
-        return self._database.read(lambda tx: {s: self._state(tx, tenant, s) for s in subjects})
+        return self._database.read(lambda tx: {s: self.state_in(tx, tenant, s) for s in subjects})
 
-    def _state(self, tx: Tx, tenant: str, subject: str) -> SubjectState:
-        """By the plain id, else by what stands in its place after an erasure."""
+    def state_in(self, tx: Tx, tenant: str, subject: str) -> SubjectState:
+        """By the plain id, else by what stands in its place after an erasure; inside a transaction."""
         bucket = bucket_of(tenant, subject)
         rows = tx.run(sql.FIND_STATE, (bucket, tenant, subject))
         if not rows:
@@ -64,7 +61,7 @@ class LedgerReader:
         if not rows:
             return UNKNOWN_SUBJECT
         key, *facts = rows[0][:5]
-        answers = tuple(_row(row[5:]) for row in rows if row[5] is not None)
+        answers = tuple(row_of(row[5:]) for row in rows if row[5] is not None)
         return SubjectState(bytes(key), facts_of(facts), answers)
 
     def events(
@@ -100,31 +97,16 @@ class LedgerReader:
 
     def event(self, event_id: str, tenant: str | None = None) -> Event | None:
         """One event by its id, or None (also when it belongs to another tenant)."""
+        return self._database.read(lambda tx: self.event_in(tx, event_id, tenant))
+
+    def event_in(self, tx: Tx, event_id: str, tenant: str | None = None) -> Event | None:
+        """The same inside a transaction."""
         try:
             bucket = bucket_of_event(event_id)
         except ValueError:
             return None
-
-        def work(tx: Tx) -> Event | None:
-            found = tx.run(sql.EVENT_BY_ID, (bucket, event_id))
-            if not found or tenant not in (None, found[0][-2]):
-                return None
-            leaf = tx.run(sql.LEAF_OF_EVENT, (bucket, event_id))
-            return event_of((*found[0][:10], leaf[0][0] if leaf else None))
-
-        return self._database.read(work)
-
-
-def _row(columns: Sequence[Any]) -> Row:
-    """A state row from `sql.STATE_COLUMNS`. PostgreSQL gives the event id as a UUID."""
-    *said, event_id = columns
-    return Row(*(*said, str(event_id)))
-
-
-def event_of(row: Sequence[Any]) -> Event:
-    """An event from `sql.EVENT_COLUMNS` and the leaf index. Method, locale and notice stand in the body."""
-    event_id, kind, item, version, scope, action, actor, recorded, effective, body, leaf_index = row
-    said = json.loads(body)
-    shown = (said.get("method"), said.get("locale"), said.get("notice"))
-    times = (from_us(recorded), from_us(effective))
-    return Event(str(event_id), kind, item, version, scope, action, actor, *shown, *times, body, leaf_index)
+        found = tx.run(sql.EVENT_BY_ID, (bucket, event_id))
+        if not found or tenant not in (None, found[0][-2]):
+            return None
+        leaf = tx.run(sql.LEAF_OF_EVENT, (bucket, event_id))
+        return event_of((*found[0][:10], leaf[0][0] if leaf else None))

@@ -49,7 +49,6 @@ EVENT_BY_ID = (
     f"SELECT {EVENT_COLUMNS}, NULL, tenant, subject_key FROM {_P}event WHERE bucket = ? AND event_id = ?"
 )
 LEAF_OF_EVENT = f"SELECT leaf_index FROM {_P}leaf WHERE bucket = ? AND event_id = ?"
-COMMITMENT_OF = f"SELECT commitment FROM {_P}event WHERE bucket = ? AND event_id = ?"
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,133 @@
+"""How a verb becomes events: who speaks and when, which facts go along, one append, then the signal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypedDict
+
+from sqlalchemy import Connection
+
+from consentkit.core.choices import Manner
+from consentkit.core.errors import ChoiceRejected, GuardianNeeded, GuardianNotNeeded
+from consentkit.core.minors import NOTHING_KNOWN, Facts, is_minor
+from consentkit.core.record import VISITOR, Answer, Event
+from consentkit.core.terms import GRANTING
+from consentkit.core.times import not_ahead, to_us
+from consentkit.kit_facts import FactSources
+from consentkit.runtime import Runtime
+from consentkit.signals import consent_recorded
+
+Keys = str | Sequence[str]
+
+
+class How(TypedDict, total=False):
+    """Keywords of every verb.
+
+    `method`: how it was expressed (default "code"). `connection`: join the caller's transaction, who
+    commits. `at`: when it was said, aware, at most 5 minutes ahead. `actor`: "subject", "operator" or
+    "guardian:<n>". `notice`: SHA-256 digest of what was shown. `locale`: BCP 47. `scope`: one thing.
+    """
+
+    method: str
+    connection: Connection | None
+    at: datetime | None
+    actor: str
+    notice: str | None
+    locale: str | None
+    tenant: str | None
+    scope: str
+
+
+class Recorder:
+    """What every recording verb does. Each is one transaction: all of its events, or none."""
+
+    facts: FactSources
+
+    @property
+    def runtime(self) -> Runtime:
+        """The catalogue at work on a database."""
+        raise AssertionError("a kit has a runtime")
+
+    def _say(self, subject: str, answers: Callable[[Manner], list[Answer]], how: How) -> list[Event]:
+        """Turn a verb into events: check who speaks and when, resolve the items, append."""
+        check_subject(subject, how.get("tenant"))
+        self.runtime.ensure()
+        at, now_us = how.get("at"), self.runtime.clock.now()
+        at_us = None if at is None else not_ahead(to_us(at), now_us)
+        manner = Manner(
+            now_us if at_us is None else at_us,
+            how.get("actor", "subject"),
+            str(how.get("method", "code")),
+            how.get("locale"),
+            how.get("notice"),
+            how.get("scope", ""),
+        )
+        manner.check()
+        said = answers(manner)
+        tenant, connection = how.get("tenant") or "", how.get("connection")
+        facts = self._facts(tenant, subject, said, manner)
+        events = self.runtime.writer.append(
+            tenant, subject, said, at_us=at_us, facts=facts, connection=connection
+        )
+        self._recorded(subject, tenant, events, connection)
+        return events
+
+    def _recorded(
+        self, subject: str, tenant: str, events: list[Event], connection: Connection | None = None
+    ) -> None:
+        """What follows an answer. In the caller's transaction nothing is committed yet: no signal."""
+        self._forget(subject, tenant)
+        if connection is None and events:
+            consent_recorded.send(self, subject=subject, tenant=tenant, events=events)
+
+    def _forget(self, subject: str, tenant: str) -> None:
+        """Drop what a request remembered of the subject."""
+
+    def _known(self, tenant: str, subject: str) -> Facts:
+        """Facts in the subject's row; an erased one's are not known any more."""
+        facts = self.runtime.reader.state(tenant, subject).facts
+        return NOTHING_KNOWN if facts.erased_us is not None else facts
+
+    def _facts(self, tenant: str, subject: str, said: Sequence[Answer], manner: Manner) -> Facts | None:
+        """Facts to write with an answer. Raises GuardianNeeded, GuardianNotNeeded for a grant."""
+        catalog, rules = self.runtime.catalog, self.facts.rules(self.runtime.catalog)
+        if rules is None and self.facts.jurisdiction is None and catalog.site.default_jurisdiction is None:
+            if manner.actor.startswith("guardian:") and any(a.action in GRANTING for a in said):
+                raise GuardianNotNeeded(
+                    "the catalogue has no rules for minors ([minors]), so no guardian answers"
+                )
+            return None
+        facts = self.facts.complete(catalog, subject, self._known(tenant, subject), manner.at_us)
+        minor = is_minor(facts, rules, manner.at_us)
+        for answer in said:
+            if answer.action not in GRANTING:
+                continue
+            if manner.actor.startswith("guardian:") and not minor:
+                raise GuardianNotNeeded(f"the subject answers alone for {answer.item!r}")
+            item = catalog.purposes.get(answer.item) or catalog.policies[answer.item]
+            if minor and item.minors != "allowed" and manner.actor == "subject":
+                raise GuardianNeeded(f"the subject is a minor: a guardian has to answer for {answer.item!r}")
+        return facts
+
+
+def keys_of(items: Keys) -> tuple[str, ...]:
+    """One key or several."""
+    return (items,) if isinstance(items, str) else tuple(items)
+
+
+def check_subject(subject: object, tenant: object = None) -> None:
+    """Raise ValueError for what cannot be an id."""
+    if not isinstance(subject, str) or not subject or "\0" in subject:
+        raise ValueError("subject: give the id of the person, as text that is not empty")
+    if tenant is not None and (not isinstance(tenant, str) or "\0" in tenant):
+        raise ValueError("tenant: give the name of the tenant as text, or None")
+
+
+def refuse_visitor(subject: str) -> None:
+    """Raise ChoiceRejected for the id of an anonymous visitor."""
+    check_subject(subject)
+    if subject.startswith(VISITOR):
+        raise ChoiceRejected(
+            f"ids that begin with {VISITOR!r} are for anonymous visitors, who answer on the banner"
+        )
