@@ -21,6 +21,12 @@ class Settings:
     key: str | bytes | None = None
     """The secret for pseudonyms and marks, 32 bytes or more. Default: a key file beside a SQLite database."""
 
+    log_key: str | None = None
+    """The key that signs checkpoints (`flask consent log-key` makes one). Default: beside a SQLite database."""
+
+    log_anchor: str | None = None
+    """A file outside the database for published checkpoints. Default: beside a SQLite database, else none."""
+
     url_prefix: str = "/consent"
     """Where the pages, the banner's endpoint and the API live."""
 

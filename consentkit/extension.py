@@ -31,7 +31,7 @@ from consentkit.core.minors import Age
 from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load, read_texts
-from consentkit.runtime import Runtime
+from consentkit.runtime import Keys, Runtime
 from consentkit.web import checks, gates, markup, problems
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
@@ -158,12 +158,14 @@ class ConsentKit(Kit):
     def _make_runtime(self, app: Flask, settings: Settings) -> Runtime:
         if self._engine is not None and settings.database_url is not None:
             raise ConsentKitError("give engine= or CONSENTKIT_DATABASE_URL, not both")
+        keys: Keys = {"key": settings.key, "log_key": settings.log_key, "log_anchor": settings.log_anchor}
         if self._engine is not None:
-            return Runtime.of_engine(self._catalog, self._engine, key=settings.key)
+            return Runtime.of_engine(self._catalog, self._engine, **keys)
         if settings.database_url is not None:
-            return Runtime.of_url(self._catalog, settings.database_url, key=settings.key, prepare=False)
+            return Runtime.of_url(self._catalog, settings.database_url, **keys)
         url = f"sqlite:///{Path(app.instance_path) / EMBEDDED}"
-        return Runtime.of_url(self._catalog, url, key=settings.key, prepare=True)
+        keys["prepare"] = True
+        return Runtime.of_url(self._catalog, url, **keys)
 
     def _start_embedded(self, app: Flask, runtime: Runtime) -> None:
         if not (app.debug or app.testing):

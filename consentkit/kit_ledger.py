@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from consentkit.core.record import Event
 from consentkit.core.times import rfc3339, to_us
 from consentkit.runtime import Runtime
+from consentkit.store.proving import prove, read_checkpoint
 from consentkit.store.reading import Erased
+from consentkit.store.sealing import Progress, Sealed
+from consentkit.store.verifying import Report, broken, verify
 
 
 class Ledger:
@@ -35,6 +38,8 @@ class Ledger:
         Raises StoreUnavailable.
         """
         self._runtime.ensure()
+        if subject is None:
+            self._seal_first()
         equal = {k: v for k, v in (("item", item), ("action", action)) if v is not None}
         reader, left = self._runtime.reader, limit
         while left is None or left > 0:
@@ -56,6 +61,40 @@ class Ledger:
     def of_subject(self, subject: str, *, tenant: str | None = None) -> list[Event]:
         """All events of a subject by event id. Raises StoreUnavailable."""
         return [e for e in self.events(subject=subject, tenant=tenant) if isinstance(e, Event)]
+
+    def seal(self, progress: Progress | None = None) -> Sealed:
+        """Put what is pending into the signed Merkle tree. Raises LedgerBroken, StoreUnavailable."""
+        return self._runtime.seal(progress)
+
+    def checkpoint(self) -> str | None:
+        """The latest signed checkpoint (c2sp.org/tlog-checkpoint); on SQLite what is pending is sealed first."""
+        self._seal_first()
+        return self._runtime.database.read(read_checkpoint)
+
+    def prove(self, event_id: str) -> str:
+        """The proof that an event is in the ledger (c2sp.org/tlog-proof@v1); it verifies without the ledger.
+
+        Raises NotSealed (PostgreSQL: the sealer has not come by yet), LookupError for an unknown id.
+        """
+        self._seal_first()
+        return self._runtime.database.read(lambda tx: prove(tx, event_id))
+
+    def verify(self, progress: Callable[[int], None] | None = None) -> Report:
+        """Check the whole ledger; never writes. Returns a report, or raises LedgerBroken with the first fault.
+
+        The error's `report` holds all faults: integrity and completeness apart.
+        """
+        self._runtime.ensure()
+        report = verify(self._runtime.database, self._runtime.keyed, self._runtime.log_keys, progress)
+        if report.faults:
+            raise broken(report)
+        return report
+
+    def _seal_first(self) -> None:
+        """On SQLite reading seals; on PostgreSQL reads never write."""
+        self._runtime.ensure()
+        if not self._runtime.database.postgresql:
+            self._runtime.seal()
 
     def event(self, event_id: str, *, tenant: str | None = None) -> Event | None:
         """One event by its id, or None."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import AcceptanceMissing, ConsentMissing, SchemaOutdated, StoreUnavailable
+from consentkit.core.folding import fold
 from consentkit.core.gate import Decision, Row, View, decide, unavailable
 from consentkit.core.minors import Facts
 from consentkit.core.published import PolicyRelease
@@ -220,26 +221,19 @@ class Consents:
         if self.subject is None:
             return UNKNOWN_SUBJECT
         events = self.kit.ledger.of_subject(self.subject, tenant=self.tenant)
-        return fold([event for event in events if to_us(event.effective_at) <= at_us])
+        return _state_after([event for event in events if to_us(event.effective_at) <= at_us])
 
 
-def fold(events: Sequence[Event]) -> SubjectState:
-    """State rows from events: the later answer of each actor to each item stays."""
-    rows: dict[tuple[str, str, str, str], Row] = {}
+def _state_after(events: Sequence[Event]) -> SubjectState:
+    """The state that events lead to, with the facts that they recorded."""
     facts, erased_us = Facts(), None
     for event in events:
         body = json.loads(event.body)
         if event.action == Action.ERASED:
             erased_us = to_us(event.effective_at)
-            continue
-        facts = replace(facts, band=Band(body["band"]), jurisdiction=body["jurisdiction"])
-        if Action(event.action) not in ANSWERS:
-            continue
-        said = (event.kind, event.item, event.scope, event.actor)
-        when = (to_us(event.effective_at), body["expires_us"], event.event_id)
-        row = Row(*said, event.action, body["ordinal"], body["level"], *when)
-        if said not in rows or row.order > rows[said].order:
-            rows[said] = row
+        else:
+            facts = replace(facts, band=Band(body["band"]), jurisdiction=body["jurisdiction"])
+    rows = fold(event.body for event in events)
     return SubjectState(b"", replace(facts, erased_us=erased_us), tuple(rows.values()))
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from sqlalchemy import Engine
 
@@ -20,7 +21,18 @@ from consentkit.store.database import Database
 from consentkit.store.engines import own_engine, sqlite_folder
 from consentkit.store.keys import Keyed, load_key
 from consentkit.store.ledger import LedgerWriter
+from consentkit.store.log_keys import LogKeys, load_log_keys
 from consentkit.store.reading import LedgerReader
+from consentkit.store.sealing import Progress, Sealed, Sealer
+
+
+class Keys(TypedDict, total=False):
+    """Secrets and how to begin: see `config.Settings`, and `prepare` of Runtime."""
+
+    key: str | bytes | None
+    log_key: str | None
+    log_anchor: str | None
+    prepare: bool
 
 
 class Runtime:
@@ -36,12 +48,14 @@ class Runtime:
         database: Database,
         *,
         key: str | bytes | None = None,
+        log_key: str | None = None,
+        log_anchor: str | None = None,
         prepare: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.catalog, self.database = catalog, database
         self.clock = clock or Clock()
-        self._key, self._prepare = key, prepare
+        self._key, self._log, self._prepare = key, (log_key, log_anchor), prepare
         self._lock = threading.RLock()
         self._ready = False
         self._published = Published()
@@ -49,15 +63,15 @@ class Runtime:
         self._notices: dict[str, Notice] = {}
 
     @classmethod
-    def of_url(cls, catalog: Catalog, url: str, *, key: str | bytes | None, prepare: bool) -> Runtime:
+    def of_url(cls, catalog: Catalog, url: str, **keys: Unpack[Keys]) -> Runtime:
         """On a database of our own, named by URL. Raises ConsentKitError for one that is not supported."""
         engine = own_engine(url)
-        return cls(catalog, Database(lambda: engine, owned=True), key=key, prepare=prepare)
+        return cls(catalog, Database(lambda: engine, owned=True), **keys)
 
     @classmethod
-    def of_engine(cls, catalog: Catalog, engine: Callable[[], Engine], *, key: str | bytes | None) -> Runtime:
+    def of_engine(cls, catalog: Catalog, engine: Callable[[], Engine], **keys: Unpack[Keys]) -> Runtime:
         """On the host's engine, asked for at each use."""
-        return cls(catalog, Database(engine, owned=False), key=key)
+        return cls(catalog, Database(engine, owned=False), **keys)
 
     @cached_property
     def keyed(self) -> Keyed:
@@ -78,6 +92,16 @@ class Runtime:
     def reader(self) -> LedgerReader:
         """Reads."""
         return LedgerReader(self.database, self.keyed)
+
+    @cached_property
+    def log_keys(self) -> LogKeys:
+        """Who signs and verifies checkpoints. Raises ConsentKitError."""
+        return load_log_keys(*self._log, self.folder)
+
+    def seal(self, progress: Progress | None = None) -> Sealed:
+        """Seal what is pending. Raises LedgerBroken, StoreUnavailable, ConsentKitError."""
+        self.ensure()
+        return Sealer(self.database, self.keyed, self.log_keys, self.clock).seal(progress)
 
     def upgrade(self) -> tuple[int, ...]:
         """Make or upgrade the tables; returns the steps that were applied."""

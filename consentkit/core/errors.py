@@ -125,11 +125,11 @@ class TokenInvalid(ConsentKitError):
 class LedgerBroken(ConsentKitError):
     """The ledger was tampered with, or rows are missing.
 
-    Attribute: `at`, what and where.
+    Attributes: `at`, what and where; `report`, all that a verification found, or None.
     """
 
-    def __init__(self, message: str, *, at: str = "") -> None:
-        self.at = at
+    def __init__(self, message: str, *, at: str = "", report: object = None) -> None:
+        self.at, self.report = at, report
         super().__init__(message)
 
 

@@ -173,6 +173,11 @@ class _Tiles:
         return self._seen[level, tile]
 
 
+def root_at(read: HashReader, size: int) -> bytes:
+    """The root of the tree as it was at an earlier size."""
+    return _Tiles(read, size).root(0, size) if size else EMPTY_ROOT
+
+
 def _split(start: int, end: int) -> int:
     """Where the subtree over `start` to `end` is cut: at the largest power of two below its size."""
     return start + (1 << (end - start - 1).bit_length() - 1)

@@ -97,12 +97,9 @@ class Entry:
     def row(self) -> Row | None:
         """The actor's new last answer."""
         said = self.answer
-        if said.action not in ANSWERS and said.action is not Action.REQUESTED:
-            return None
-        actor = "invitation" if said.action is Action.REQUESTED else said.actor
+        said_by = (said.kind.value, said.item, said.scope, said.actor, said.action.value)
         times = (self.stamp.effective_us, said.expires_us)
-        said_by = (said.kind.value, said.item, said.scope, actor, said.action.value)
-        return Row(*said_by, said.ordinal, said.level, *times, self.event_id)
+        return row_after(*said_by, said.ordinal, said.level, *times, self.event_id)
 
     @property
     def event(self) -> Event:
@@ -121,6 +118,26 @@ class Entry:
             *(said.method, said.locale, said.notice, from_us(stamp.recorded_us), from_us(stamp.effective_us)),
             self.body,
         )
+
+
+def row_after(
+    kind: str,
+    item: str,
+    scope: str,
+    actor: str,
+    action: str,
+    ordinal: int,
+    level: int,
+    effective_us: int,
+    expires_us: int | None,
+    event_id: str,
+) -> Row | None:
+    """The state row that an event leads to; None for evidence that changes no answer."""
+    if action == Action.REQUESTED:
+        actor = "invitation"
+    elif action not in ANSWERS:
+        return None
+    return Row(kind, item, scope, actor, action, ordinal, level, effective_us, expires_us, event_id)
 
 
 def bucket_of(tenant: str, subject: str) -> int:

@@ -24,7 +24,8 @@ from consentkit import (
 
 PAGE = (
     "<!doctype html><html lang=en><head><title>t</title>{{ consent_head() }}</head>"
-    "<body>{{ consent_banner() }}<h1>Hi</h1>{{ consent_script('analytics', src='/tag.js') }}{{ consent_link() }}</body></html>"
+    "<body>{{ consent_banner() }}<h1>Hi</h1>"
+    "{{ consent_script('analytics', src='/tag.js') }}{{ consent_link() }}</body></html>"
 )
 
 PURPOSES = (

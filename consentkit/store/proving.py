@@ -1,0 +1,45 @@
+"""Checkpoints and proofs for readers: a proof is a text that verifies without the ledger."""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+from consentkit.core.errors import ConsentKitError
+from consentkit.core.merkle import inclusion_proof
+from consentkit.core.notice import canonical_json
+from consentkit.proof import Checkpoint, TlogProof
+from consentkit.store.clock import bucket_of_event
+from consentkit.store.database import Tx
+from consentkit.store.sql import LEAF_OF_EVENT
+from consentkit.store.tables import PREFIX as _P
+from consentkit.store.tree import hash_reader, latest_note
+
+
+class NotSealed(ConsentKitError):
+    """The event is not sealed yet: run `flask consent seal`, then there is a proof."""
+
+
+def read_checkpoint(tx: Tx) -> str | None:
+    """The latest signed checkpoint (c2sp.org/tlog-checkpoint), or None before the first seal."""
+    return latest_note(tx)
+
+
+def prove(tx: Tx, event_id: str) -> str:
+    """The proof that an event is in the ledger (c2sp.org/tlog-proof@v1), with its body and salt as `extra`.
+
+    Raises NotSealed, LookupError for an unknown id.
+    """
+    try:
+        where = (bucket_of_event(event_id), event_id)
+    except ValueError:
+        raise LookupError(f"there is no event {event_id!r}") from None
+    found = tx.run(f"SELECT body, salt FROM {_P}event WHERE bucket = ? AND event_id = ?", where)
+    if not found:
+        raise LookupError(f"there is no event {event_id!r}")
+    note, leaf = latest_note(tx), tx.run(LEAF_OF_EVENT, where)
+    if not leaf or note is None:
+        raise NotSealed
+    size = Checkpoint.parse(note.split("\n\n", 1)[0] + "\n").size
+    index = int(leaf[0][0])
+    body, salt = found[0]
+    extra = canonical_json({"body": body, "salt": bytes(salt).hex()}).encode()
+    return str(TlogProof(index, inclusion_proof(hash_reader(tx), index, size), note, extra))

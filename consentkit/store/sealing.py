@@ -1,0 +1,193 @@
+"""The sealer: drains pending rows into the Merkle tree and signs a checkpoint, in one transaction each.
+
+Many may run; a lock on the head lets one win. It refuses and reports rows without this installation's mark,
+and it refuses to go on where the anchor knows more than the database.
+"""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from consentkit.core.errors import ConsentKitError, LedgerBroken
+from consentkit.core.merkle import Frontier, leaf_hash, root_at
+from consentkit.proof import Checkpoint, NoteInvalid, sign_checkpoint, verify_checkpoint
+from consentkit.store.clock import Clock
+from consentkit.store.database import Database, Rows, Tx
+from consentkit.store.keys import Keyed
+from consentkit.store.log_keys import Anchored, LogKeys
+from consentkit.store.tables import PREFIX as _P
+from consentkit.store.tree import LOG_ID, Head, hash_reader, latest_note, read_head
+
+BATCH = 5000
+Progress = Callable[[int], None]
+_PENDING = (
+    "SELECT p.bucket, p.event_id, p.commitment, p.mac, e.commitment, l.leaf_index "
+    f"FROM {_P}pending p LEFT JOIN {_P}event e ON e.bucket = p.bucket AND e.event_id = p.event_id "
+    f"LEFT JOIN {_P}leaf l ON l.bucket = p.bucket AND l.event_id = p.event_id "
+    "{after}ORDER BY p.bucket, p.event_id LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a seal did. `refused`: ids of pending rows without a good mark; `busy`: another sealer is at work."""
+
+    events: int
+    size: int
+    refused: tuple[str, ...] = ()
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    events: int
+    checkpoint: Checkpoint
+    refused: tuple[str, ...]
+    last: tuple[int, str] | None
+
+
+class Sealer:
+    """Seals one database with one key."""
+
+    def __init__(self, database: Database, keyed: Keyed, keys: LogKeys, clock: Clock) -> None:
+        self._database, self._keyed, self._keys, self._clock = database, keyed, keys, clock
+
+    def seal(self, progress: Progress | None = None) -> Sealed:
+        """Seal everything that is pending, batch by batch, and publish each checkpoint to the anchor.
+
+        Raises LedgerBroken when database and anchor contradict each other, StoreUnavailable.
+        """
+        events, refused = 0, list[str]()
+        last: tuple[int, str] | None = None
+        while True:
+            batch = self._database.write(lambda tx, last=last: self._batch(tx, last))  # type: ignore[misc]
+            if batch is None:
+                return Sealed(events, 0, tuple(refused), busy=True)
+            if self._keys.anchor is not None:
+                self._keys.anchor.publish(batch.checkpoint)
+            events, last = events + batch.events, batch.last
+            refused += batch.refused
+            if progress is not None:
+                progress(events)
+            if last is None:
+                return Sealed(events, batch.checkpoint.size, tuple(refused))
+
+    def _batch(self, tx: Tx, after: tuple[int, str] | None) -> _Batch | None:
+        head = self._head(tx)
+        if head is None:
+            return None
+        self._check_note(tx, head)
+        self._check_anchor(tx, head)
+        rows = self._pending(tx, after)
+        good = [row for row in rows if self._is_good(row)]
+        refused = tuple(str(row[1]) for row in rows if not self._is_good(row))
+        frontier, tiles = head.frontier.extend([leaf_hash(bytes(row[2])) for row in good])
+        start = head.frontier.size
+        leaves = [(start + n, row[0], row[1], leaf_hash(bytes(row[2]))) for n, row in enumerate(good)]
+        tx.many(f"INSERT INTO {_P}leaf (leaf_index, bucket, event_id, hash) VALUES (?, ?, ?, ?)", leaves)
+        nodes = [(tile.level, tile.index, tile.hash) for tile in tiles]
+        tx.many(f"INSERT INTO {_P}node (level, idx, hash) VALUES (?, ?, ?)", nodes)
+        done = [(row[0], row[1]) for row in good]
+        tx.many(f"DELETE FROM {_P}pending WHERE bucket = ? AND event_id = ?", done)
+        checkpoint = self._sign(tx, Head(head.origin, frontier), fresh=bool(good))
+        full = len(rows) == BATCH
+        return _Batch(len(good), checkpoint, refused, (rows[-1][0], str(rows[-1][1])) if full else None)
+
+    def _head(self, tx: Tx) -> Head | None:
+        """The head, locked; None while another sealer holds it."""
+        if read_head(tx) is None:
+            self._refuse_replaced()
+            origin = f"{origin_prefix(self._database)}{secrets.token_hex(8)}"
+            row = (LOG_ID, origin, 0, Frontier().to_bytes())
+            columns = "log_id, origin, size, frontier"
+            conflict = "ON CONFLICT (log_id) DO NOTHING"
+            tx.count(f"INSERT INTO {_P}head ({columns}) VALUES (?, ?, ?, ?) {conflict}", row)
+        return read_head(tx, lock=" FOR UPDATE SKIP LOCKED" if self._database.postgresql else "")
+
+    def _refuse_replaced(self) -> None:
+        """A database without a head that the anchor knows was emptied or replaced."""
+        prefix = origin_prefix(self._database)
+        known = [line for line in self._anchored() if line.origin.startswith(prefix) and line.size]
+        if known:
+            raise LedgerBroken(
+                f"the anchor knows the log {known[-1].origin} of this database with {known[-1].size} events, and "
+                "the database has no log: restore it from a backup. If it was thrown away on purpose, move the "
+                "anchor file away as well",
+                at="head",
+            )
+
+    def _check_note(self, tx: Tx, head: Head) -> None:
+        """The frontier must be what was signed last."""
+        if head.frontier.size == 0 and latest_note(tx) is None:
+            return
+        note = latest_note(tx, head.frontier.size)
+        if note is None:
+            raise LedgerBroken("the signed checkpoint of the head is missing", at="checkpoint")
+        try:
+            signed = verify_checkpoint(note, self._keys.verifier, head.origin)
+        except NoteInvalid as error:
+            raise LedgerBroken(
+                f"the last checkpoint is not signed by the pinned key: {error}", at="checkpoint"
+            ) from None
+        if signed.root != head.frontier.root() or signed.size != head.frontier.size:
+            raise LedgerBroken("the head is not what was signed last", at="head")
+
+    def _check_anchor(self, tx: Tx, head: Head) -> None:
+        """The anchor must not know more than the database, nor anything else."""
+        known = [line for line in self._anchored() if line.origin == head.origin]
+        if not known:
+            return
+        last = known[-1]
+        if last.size > head.frontier.size:
+            raise LedgerBroken(
+                f"the anchor knows {last.size} sealed events, the database {head.frontier.size}: it was rolled back "
+                "or its tail was cut. Restore the missing events from a newer backup before sealing goes on",
+                at=f"leaf {head.frontier.size}",
+            )
+        if root_at(hash_reader(tx), last.size) != last.root:
+            raise LedgerBroken("the anchor has another tree than the database", at=f"size {last.size}")
+
+    def _anchored(self) -> Sequence[Anchored]:
+        return self._keys.anchor.lines() if self._keys.anchor is not None else ()
+
+    def _pending(self, tx: Tx, after: tuple[int, str] | None) -> Rows:
+        if after is None:
+            return tx.run(_PENDING.format(after=""), (BATCH,))
+        cast = "CAST(? AS uuid)" if self._database.postgresql else "?"
+        where = f"WHERE (p.bucket, p.event_id) > (?, {cast}) "
+        return tx.run(_PENDING.format(after=where), (*after, BATCH))
+
+    def _is_good(self, row: tuple[Any, ...]) -> bool:
+        """Written by this installation, and the event it speaks of is there, unchanged and not sealed yet."""
+        _, _, commitment, mac, stored, leaf_index = row
+        if stored is None or leaf_index is not None:
+            return False
+        known = bytes(commitment)
+        return secrets.compare_digest(self._keyed.mac(known), bytes(mac)) and known == bytes(stored)
+
+    def _sign(self, tx: Tx, head: Head, *, fresh: bool) -> Checkpoint:
+        checkpoint = Checkpoint(head.origin, head.frontier.size, head.frontier.root())
+        if not fresh and latest_note(tx, checkpoint.size) is not None:
+            return checkpoint
+        if self._keys.signing is None:
+            raise ConsentKitError(
+                "this process has no signing key: set CONSENTKIT_LOG_KEY where sealing runs"
+            )
+        note = sign_checkpoint(checkpoint, self._keys.signing)
+        state = (checkpoint.size, head.frontier.to_bytes(), LOG_ID)
+        tx.count(f"UPDATE {_P}head SET size = ?, frontier = ? WHERE log_id = ?", state)
+        row = (checkpoint.size, note, self._clock.now(), int(self._keys.anchor is not None))
+        columns = "tree_size, note, signed_us, published"
+        tx.count(f"INSERT INTO {_P}checkpoint ({columns}) VALUES (?, ?, ?, ?)", row)
+        return checkpoint
+
+
+def origin_prefix(database: Database) -> str:
+    """How the origins of a database's logs begin: by the name of the database."""
+    name = database.engine.url.database or "ledger"
+    plain = "".join(c if c.isalnum() and c.isascii() else "-" for c in name.rsplit("/", 1)[-1])
+    return f"consentkit/{plain}/"

@@ -1,0 +1,61 @@
+"""The Merkle tree as it is stored: leaf hashes, roots of full tiles, the head."""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consentkit.core.errors import LedgerBroken
+from consentkit.core.merkle import Frontier, HashReader
+from consentkit.store.database import Tx
+from consentkit.store.tables import PREFIX as _P
+
+LOG_ID = "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Who the log is and how far it is sealed."""
+
+    origin: str
+    frontier: Frontier
+
+
+def read_head(tx: Tx, *, lock: str = "") -> Head | None:
+    """The head, or None before the first seal. `lock`: a PostgreSQL locking clause."""
+    rows = tx.run(f"SELECT origin, size, frontier FROM {_P}head WHERE log_id = ?{lock}", (LOG_ID,))
+    if not rows:
+        return None
+    origin, size, frontier = rows[0]
+    try:
+        read = Frontier.from_bytes(bytes(frontier))
+    except ValueError as error:
+        raise LedgerBroken(f"the head of the log is damaged: {error}", at="head") from None
+    if read.size != size:
+        raise LedgerBroken(f"the head says {size} leaves, its frontier {read.size}", at="head")
+    return Head(origin, read)
+
+
+def latest_note(tx: Tx, size: int | None = None) -> str | None:
+    """The signed checkpoint of a size, or the latest one."""
+    where = "" if size is None else " WHERE tree_size = ?"
+    params = () if size is None else (size,)
+    statement = f"SELECT note FROM {_P}checkpoint{where} ORDER BY tree_size DESC LIMIT 1"
+    rows = tx.run(statement, params)
+    return str(rows[0][0]) if rows else None
+
+
+def hash_reader(tx: Tx) -> HashReader:
+    """Reads neighbouring hashes: level 0 from the leaves, higher ones from the full tiles' roots."""
+
+    def read(level: int, first: int, count: int) -> Sequence[bytes]:
+        if level == 0:
+            where, params = "leaf_index >= ? AND leaf_index < ? ORDER BY leaf_index", (first, first + count)
+            rows = tx.run(f"SELECT hash FROM {_P}leaf WHERE {where}", params)
+        else:
+            where = "level = ? AND idx >= ? AND idx < ? ORDER BY idx"
+            rows = tx.run(f"SELECT hash FROM {_P}node WHERE {where}", (level, first, first + count))
+        return [bytes(row[0]) for row in rows]
+
+    return read
