@@ -6,7 +6,7 @@ An error names the file, the key and what to write instead.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from os import PathLike
@@ -31,6 +31,7 @@ from consentkit.core.catalog import (
 )
 from consentkit.core.errors import CatalogError
 from consentkit.core.terms import Basis, Change, Regime
+from consentkit.kit_mend import fault
 from consentkit.kit_schema import FileSchema
 
 MAX_TEXT_BYTES = 5_000_000
@@ -40,11 +41,7 @@ def load(path: str | PathLike[str]) -> Catalog:
     """Read a catalogue. Raises CatalogError for the first fault, with the file's name in it."""
     file = Path(path)
     try:
-        data = FileSchema().load(_read(file))
-        return _build(data, file.parent)
-    except ValidationError as error:
-        key, message = _first(error.messages)
-        raise CatalogError(message, key=key, mend=_mend(message, key), file=str(path)) from None
+        return _build(_checked(_read(file)), file.parent)
     except CatalogError as error:
         raise type(error)(error.message, key=error.key, mend=error.mend, file=str(path)) from None
 
@@ -56,16 +53,30 @@ def read_texts(policy: Policy, folder: Path) -> Policy:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_bytes().decode())
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         mend = "Give the path from the working directory, or Path(__file__).with_name('consent.toml')"
         raise CatalogError(f"there is no such file ({file.resolve()})", mend=mend) from None
     except OSError as error:
-        raise CatalogError(f"the file cannot be read: {error.strerror}") from None
+        raise CatalogError(
+            f"the file cannot be read: {error.strerror}", mend="Name a readable file"
+        ) from None
     except UnicodeDecodeError as error:
         raise CatalogError(f"not UTF-8 at byte {error.start}", mend="Save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise CatalogError(f"not valid TOML: {error}", mend="Mend that line") from None
+    except RecursionError:
+        raise CatalogError(
+            "nested too deeply", mend="Two or three levels are all there is to write"
+        ) from None
+
+
+def _checked(raw: dict[str, Any]) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = FileSchema().load(raw)
+    except ValidationError as error:
+        raise fault(error.messages, raw) from None
+    return data
 
 
 def _build(data: Mapping[str, Any], folder: Path) -> Catalog:
@@ -140,26 +151,3 @@ def _text(file: Path, key: str) -> str:
     except OSError as error:
         mend = "Paths are relative to the TOML file"
         raise CatalogError(f"{file} cannot be read: {error.strerror}", key=key, mend=mend) from None
-
-
-def _first(messages: Any, path: str = "") -> tuple[str, str]:
-    """The dotted key and the sentence of the first fault."""
-    if isinstance(messages, Mapping):
-        key, inner = next(iter(messages.items()))
-        step = "" if key == "_schema" else f'"{key}"' if "." in str(key) else str(key)
-        return _first(inner, f"{path}.{step}".strip(".") if step else path)
-    if isinstance(messages, Sequence) and not isinstance(messages, str):
-        return _first(messages[0], path)
-    return path, str(messages)
-
-
-def _mend(message: str, key: str) -> str:
-    if message.startswith("Unknown field"):
-        table, _, name = key.rpartition(".")
-        if table.count(".") == 0 and table.startswith("purposes"):
-            return f'Remove or correct it; a key with a dot is quoted: [{table}] or [purposes."…"]'
-        if table.startswith("purposes."):
-            inner = table.removeprefix("purposes.")
-            return f'Remove or correct it; a key with a dot is quoted: [purposes."{inner}.{name}"]'
-        return "Remove or correct it"
-    return "Write it" if message.startswith("Missing data") else ""

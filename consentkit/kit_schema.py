@@ -18,7 +18,9 @@ class LocalText(fields.Field[Any]):
             return value
         if isinstance(value, dict) and value and all(isinstance(v, str) for v in value.values()):
             return value
-        raise ValidationError('Write a text, or a table by locale such as {en = "…", de = "…"}.')
+        raise ValidationError(
+            'is neither a text nor a table of texts. Write a text, or a table by locale {en = "…", de = "…"}'
+        )
 
 
 class TomlDate(fields.Field[Any]):
@@ -28,12 +30,12 @@ class TomlDate(fields.Field[Any]):
         if isinstance(value, datetime):
             if value.tzinfo is None:
                 raise ValidationError(
-                    "Write a date, or a date-time with its offset such as 2027-01-01T00:00:00Z."
+                    "lacks its offset. Write a date, or a date-time such as 2027-01-01T00:00:00Z"
                 )
             return value
         if isinstance(value, date):
             return value
-        raise ValidationError("Write a TOML date without quotes, such as 2027-01-01.")
+        raise ValidationError("is not a date. Write a TOML date without quotes, such as 2027-01-01")
 
 
 def strings() -> fields.List[Any]:
@@ -45,7 +47,7 @@ def one_of(values: Any) -> fields.Str:
     """A text out of a closed list."""
     known = [str(value) for value in values]
     return fields.Str(
-        validate=validate.OneOf(known, error=f"{{input!r}} is not known. Write one of {', '.join(known)}.")
+        validate=validate.OneOf(known, error=f"{{input!r}} is not known. Write one of {', '.join(known)}")
     )
 
 

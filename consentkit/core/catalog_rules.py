@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -77,7 +77,7 @@ def build(
 def _by_key(what: str, things: Iterable[T]) -> dict[str, T]:
     found: dict[str, T] = {}
     for thing in things:
-        slug(thing.key, what)
+        slug(thing.key, f"{what}.{thing.key}")
         if thing.key in found:
             raise CatalogError("is declared twice", key=f"{what}.{thing.key}", mend="Keep one of the two")
         found[thing.key] = thing
@@ -97,11 +97,10 @@ def _categories(catalog: Catalog, declared: dict[str, Category]) -> dict[str, Ca
         *catalog.policies,
         *catalog.bundles,
     }
-    used = {p.category for p in catalog.purposes.values() if p.category}
-    for key in used - {*declared, *DEFAULT_CATEGORIES}:
-        raise CatalogError(
-            f"category {key!r} is not declared", key="purposes", mend=f"Add [categories.{key}]"
-        )
+    used = {p.category: k for k, p in catalog.purposes.items() if p.category}
+    for key in used.keys() - {*declared, *DEFAULT_CATEGORIES}:
+        where, mend = f"purposes.{used[key]}.category", f"Add [categories.{key}]"
+        raise CatalogError(f"category {key!r} is not declared", key=where, mend=mend)
     default = {k: Category(k) for k in DEFAULT_CATEGORIES if k not in taken or k in used}
     if "necessary" in declared:
         default.pop("necessary")
@@ -181,6 +180,11 @@ def _check_policy(catalog: Catalog, policy: Policy) -> None:
                 f"version {version.version!r} stands there twice", key=where, mend="Keep one of the two"
             )
         seen.add(version.version)
+        if version.effective is not None and version.effective.tzinfo is None:
+            mend = "Add tzinfo=UTC"
+            raise CatalogError(
+                f"version {version.version!r}: effective has no time zone", key=where, mend=mend
+            )
         if before and version.effective and version.effective < before:
             mend = "Order versions from the oldest to the newest"
             raise CatalogError(
@@ -212,21 +216,21 @@ def _check_durations(catalog: Catalog) -> None:
         "site.visitor_retention": catalog.site.visitor_retention,
         "site.erasure_deadline": catalog.site.erasure_deadline,
     }
+    if catalog.minors is not None:
+        named["minors.invitation_valid_for"] = catalog.minors.invitation_valid_for
+        named["minors.purge_after"] = catalog.minors.purge_after
     for key, purpose in catalog.purposes.items():
         named |= {
             f"purposes.{key}.valid_for": purpose.valid_for,
             f"purposes.{key}.reask_after": purpose.reask_after,
         }
     for where, text in named.items():
-        _check_value(where, text, Duration.parse)
-
-
-def _check_value(where: str, text: str | None, read: Callable[[str], object]) -> None:
-    try:
-        if text is not None:
-            read(text)
-    except ValueError as error:
-        raise CatalogError(str(error), key=where) from None
+        try:
+            if text is not None:
+                Duration.parse(text)
+        except ValueError:
+            mend = "Write P6M for six months, P30D for thirty days"
+            raise CatalogError(f"{text!r} is not an ISO 8601 duration", key=where, mend=mend) from None
 
 
 def _member(key: str, known: Mapping[str, object], where: str, what: str) -> None:
