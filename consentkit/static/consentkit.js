@@ -109,7 +109,9 @@
         tag.replaceWith(script);
       } else if (tag.localName === "template") {
         const content = document.importNode(tag.content, true);
-        const scripts = all("script", content).filter((script) => SCRIPT_TYPE.test(script.type));
+        const blocks = all("script", content);
+        const scripts = blocks.filter((script) => SCRIPT_TYPE.test(script.type));
+        for (const script of blocks) script.text = policy.createScript(script.text); /* a copy is not trusted */
         for (const script of scripts) {
           script.dataset.type = script.type;
           script.dataset.category = tag.dataset.category;

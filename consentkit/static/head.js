@@ -6,5 +6,5 @@
   const known = revision === doc.currentScript.dataset.revision;
   html.consent = known && mark === "d" ? "decided" : "undecided";
   html.consentGranted = known ? keys.join(" ") : "";
-  if (navigator.globalPrivacyControl) html.consentGpc = "";
+  if (navigator.globalPrivacyControl) html.consentSignal = "gpc";
 })(document);

@@ -110,6 +110,7 @@ def consent_banner(position: str = "bottom") -> Markup:
         action=url_for("consentkit.preferences"),
         t=notice.data["texts"],
         position=position,
+        gpc=any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Re-make the minified static files: `python tools/minify.py`; with `--check` only say what is stale."""
+"""Re-make the minified static files: `python tests/minify.py`; with `--check` only say what is stale."""
 
 from __future__ import annotations
 
