@@ -27,6 +27,9 @@ class Settings:
     log_anchor: str | None = None
     """A file outside the database for published checkpoints. Default: beside a SQLite database, else none."""
 
+    erasure_journal: str | None = None
+    """A file outside the database that lists erasures. Default: beside a SQLite database, else none."""
+
     url_prefix: str = "/consent"
     """Where the pages, the banner's endpoint and the API live."""
 

@@ -158,7 +158,12 @@ class ConsentKit(Kit):
     def _make_runtime(self, app: Flask, settings: Settings) -> Runtime:
         if self._engine is not None and settings.database_url is not None:
             raise ConsentKitError("give engine= or CONSENTKIT_DATABASE_URL, not both")
-        keys: Keys = {"key": settings.key, "log_key": settings.log_key, "log_anchor": settings.log_anchor}
+        keys: Keys = {
+            "key": settings.key,
+            "log_key": settings.log_key,
+            "log_anchor": settings.log_anchor,
+            "erasure_journal": settings.erasure_journal,
+        }
         if self._engine is not None:
             return Runtime.of_engine(self._catalog, self._engine, **keys)
         if settings.database_url is not None:

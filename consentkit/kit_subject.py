@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -9,8 +10,14 @@ from sqlalchemy import Connection
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.minors import Age, band_of
 from consentkit.core.record import Event
+from consentkit.core.times import Duration
 from consentkit.kit_record import Recorder, check_subject, refuse_visitor
-from consentkit.store import erasing
+from consentkit.store.erasing import MODES, Unsealed, erase, hide_overdue
+from consentkit.store.journal import missing
+from consentkit.store.renaming import rename
+
+REASON = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+_SEALS = 3
 
 
 class SubjectVerbs(Recorder):
@@ -52,16 +59,50 @@ class SubjectVerbs(Recorder):
     ) -> list[Event]:
         """Erase a subject (GDPR 17): from now on all but legal obligations answers ERASED.
 
-        `mode="unlink"`: the events stay as pseudonymous proof. Who is erased already is left alone: an empty
-        list. Raises ChoiceRejected for another mode, StoreUnavailable, ValueError.
+        `mode="unlink"`: the events stay as pseudonymous proof, those with a scope are destroyed. `"destroy"`:
+        all are, and the record of erasure lists their places in the tree. What is destroyed is sealed first.
+        Where nothing is left to do: an empty list. Raises ChoiceRejected for another mode or reason,
+        Unsealed with `connection=` when something has to be sealed first, StoreUnavailable, ValueError.
         """
         check_subject(subject, tenant)
-        if mode != "unlink":
-            raise ChoiceRejected(f"mode={mode!r} is not known: write mode='unlink'")
+        if mode not in MODES:
+            raise ChoiceRejected(f"mode={mode!r} is not known: write {' or '.join(map(repr, MODES))}")
+        if not REASON.fullmatch(reason):
+            raise ChoiceRejected("reason= is a short word such as art17: the record keeps no free text")
         self.runtime.ensure()
-        events = erasing.erase(self.runtime.writer, tenant or "", subject, reason, connection)
+        events = self._erase(subject, reason, mode, tenant or "", connection)
+        if self.runtime.journal is not None and connection is None:
+            self.runtime.journal.add(events, mode)
         self._recorded(subject, tenant or "", events, connection)
         return events
+
+    def _erase(
+        self, subject: str, reason: str, mode: str, tenant: str, connection: Connection | None
+    ) -> list[Event]:
+        for _ in range(_SEALS):
+            try:
+                return erase(self.runtime.writer, tenant, subject, reason, mode, connection)
+            except Unsealed:
+                if connection is not None:
+                    raise
+                self.runtime.seal()
+        return erase(self.runtime.writer, tenant, subject, reason, mode)
+
+    def purge(self) -> int:
+        """Hide the ids of subjects whose erasure is older than the site's `erasure_deadline`; how many."""
+        self.runtime.ensure()
+        deadline = Duration.parse(self.runtime.catalog.site.erasure_deadline)
+        return hide_overdue(self.runtime.writer, self.runtime.clock.now(), deadline)
+
+    def reapply_erasures(self) -> int:
+        """Erase again what the journal lists and the database has forgotten (a restored backup); how many."""
+        self.runtime.ensure()
+        journal, again = self.runtime.journal, 0
+        for line in journal.lines() if journal is not None else ():
+            subject = self.runtime.database.read(lambda tx, line=line: missing(tx, line))  # type: ignore[misc]
+            if subject is not None:
+                again += bool(self.erase(subject, reason=line.reason, mode=line.mode, tenant=line.tenant))
+        return again
 
     def rename(self, old: str, new: str, *, tenant: str | None = None) -> list[Event]:
         """Carry a subject's answers over to another id of the host, as of the instants they were said.
@@ -72,7 +113,7 @@ class SubjectVerbs(Recorder):
         check_subject(old, tenant)
         refuse_visitor(new)
         self.runtime.ensure()
-        events = erasing.rename(self.runtime.writer, self.runtime.reader, tenant or "", old, new)
+        events = rename(self.runtime.writer, self.runtime.reader, tenant or "", old, new)
         self._forget(old, tenant or "")
         self._recorded(new, tenant or "", events)
         return events

@@ -19,6 +19,7 @@ from consentkit.store import publishing, schema
 from consentkit.store.clock import Clock
 from consentkit.store.database import Database
 from consentkit.store.engines import own_engine, sqlite_folder
+from consentkit.store.journal import JOURNAL_FILE, Journal
 from consentkit.store.keys import Keyed, load_key
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.log_keys import LogKeys, load_log_keys
@@ -32,6 +33,7 @@ class Keys(TypedDict, total=False):
     key: str | bytes | None
     log_key: str | None
     log_anchor: str | None
+    erasure_journal: str | None
     prepare: bool
 
 
@@ -50,12 +52,14 @@ class Runtime:
         key: str | bytes | None = None,
         log_key: str | None = None,
         log_anchor: str | None = None,
+        erasure_journal: str | None = None,
         prepare: bool = False,
         clock: Clock | None = None,
     ) -> None:
         self.catalog, self.database = catalog, database
         self.clock = clock or Clock()
         self._key, self._log, self._prepare = key, (log_key, log_anchor), prepare
+        self._journal = erasure_journal
         self._lock = threading.RLock()
         self._ready = False
         self._published = Published()
@@ -97,6 +101,12 @@ class Runtime:
     def log_keys(self) -> LogKeys:
         """Who signs and verifies checkpoints. Raises ConsentKitError."""
         return load_log_keys(*self._log, self.folder)
+
+    @cached_property
+    def journal(self) -> Journal | None:
+        """Where erasures are written down outside the database; None where no place is set."""
+        path = self._journal or (self.folder / JOURNAL_FILE if self.folder else None)
+        return Journal(Path(path)) if path else None
 
     def seal(self, progress: Progress | None = None) -> Sealed:
         """Seal what is pending. Raises LedgerBroken, StoreUnavailable, ConsentKitError."""

@@ -1,98 +1,132 @@
-"""Erasure and renaming: what is done to the mapping row, the only place with the host's id."""
+"""Erasure (GDPR 17). The `erased` event names the pseudonym and stays as proof; the host's id goes later.
 
+`unlink`: events stay, pseudonymous; those about one thing (with a scope) are destroyed. `destroy`: every event
+goes. What is destroyed is sealed before and listed by leaf index in the record of erasure: its leaf hashes stay
+in the tree and say nothing without the salt.
+"""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from consentkit.core.errors import ChoiceRejected
-from consentkit.core.gate import Row
-from consentkit.core.record import Answer, Event
+from consentkit.core.errors import ConsentKitError
+from consentkit.core.record import BUCKETS, Answer, Event
 from consentkit.core.terms import Action, Kind
+from consentkit.core.times import Duration
 from consentkit.store import sql
 from consentkit.store.database import Tx
 from consentkit.store.ledger import Act, Known, LedgerWriter
-from consentkit.store.reading import LedgerReader
+from consentkit.store.tables import PREFIX as _P
+from consentkit.store.verifying_erasure import ranges
+
+MODES = ("unlink", "destroy")
+LEAVES_PER_RECORD = 1000
+_EVENTS = (
+    f"SELECT e.event_id, l.leaf_index FROM {_P}event e "
+    f"LEFT JOIN {_P}leaf l ON l.bucket = e.bucket AND l.event_id = e.event_id "
+    "WHERE e.bucket = ? AND e.subject_key = ? AND e.action <> 'erased'"
+)
+
+
+class Unsealed(ConsentKitError):
+    """Events that are to be destroyed are not sealed yet: run `flask consent seal` first."""
+
+
+class Doomed(NamedTuple):
+    """An event that is to be destroyed."""
+
+    event_id: str
+    leaf_index: int
 
 
 def erase(
-    writer: LedgerWriter, tenant: str, subject: str, reason: str, connection: Connection | None = None
+    writer: LedgerWriter,
+    tenant: str,
+    subject: str,
+    reason: str,
+    mode: str,
+    connection: Connection | None = None,
 ) -> list[Event]:
-    """Record the erasure and mark the subject; nothing when it is erased already."""
-    act = writer.act(tenant, subject, [_erased(reason)])
+    """Record the erasure, mark the subject, destroy what the mode says. Nothing when all that was done before.
+
+    Raises Unsealed when an event that is to be destroyed is not in the tree yet; then nothing was changed.
+    """
+    act = writer.act(tenant, subject, [erased(reason)])
 
     def work(tx: Tx) -> list[Event]:
         known = writer.find(tx, tenant, subject, lock=True, whole=True)
-        if known is not None and known.facts.erased_us is not None:
+        if known is None:
+            return writer.record(tx, act, mark)
+        doomed = _doomed(tx, act.bucket, known, mode)
+        if known.facts.erased_us is not None and not doomed:
             return []
-        return writer.record(tx, act, _mark)
+        if not doomed:
+            return writer.record_for(tx, act, known, mark)
+        return _destroy(writer, tx, act, known, doomed, mode)
 
     return writer.write([act], work, connection)
 
 
-def rename(writer: LedgerWriter, reader: LedgerReader, tenant: str, old: str, new: str) -> list[Event]:
-    """Say a subject's last answers again under another id and erase the old one, all or nothing.
-
-    Raises ChoiceRejected when the old id is unknown or the new one is known.
-    """
-
-    def work(tx: Tx) -> list[Event]:
-        writer.find(tx, tenant, old, lock=True, whole=True)
-        state = reader.state_in(tx, tenant, old)
-        if state.key is None or state.facts.erased_us is not None:
-            raise ChoiceRejected(f"the ledger does not know the subject {old!r}")
-        said = [(row.effective_us, _continued(tx, row, reader)) for row in state.rows]
-        facts = replace(state.facts, erased_us=None)
-        acts = [writer.act(tenant, new, [answer], at_us=at_us, facts=facts) for at_us, answer in said]
-        _make(tx, writer, writer.act(tenant, new, (), facts=facts))
-        events = [event for act in acts for event in writer.record(tx, act)]
-        writer.record(tx, gone, _mark)
-        return events
-
-    gone = writer.act(tenant, old, [_erased("renamed")])
-    return writer.write([gone], work)
-
-
-def _make(tx: Tx, writer: LedgerWriter, act: Act) -> None:
-    """A new mapping row; an erased one gives way. Raises ChoiceRejected when the subject is known."""
-    known = writer.find(tx, act.tenant, act.subject, lock=True, whole=True)
-    if known is not None and known.subject == act.subject and known.facts.erased_us is not None:
-        writer.hide(tx, act.tenant, act.subject)
-    elif known is not None and known.facts.erased_us is None:
-        raise ChoiceRejected(f"the ledger knows {act.subject!r} already: two people are never merged")
-    if not writer.add(tx, act):
-        raise ChoiceRejected(f"somebody just made {act.subject!r} known: two people are never merged")
-
-
-def _erased(reason: str) -> Answer:
-    extra = (("reason", reason),)
+def erased(reason: str, leaves: str | None = None) -> Answer:
+    """The answer behind an `erased` event; `leaves` lists the leaf indexes that it destroys."""
+    extra: tuple[tuple[str, str], ...] = (("reason", reason),)
+    if leaves is not None:
+        extra += (("leaves", leaves),)
     return Answer(Kind.SUBJECT, "subject", Action.ERASED, actor="operator", method="code", extra=extra)
 
 
-def _mark(tx: Tx, act: Act, known: Known) -> None:
+def mark(tx: Tx, act: Act, known: Known) -> None:
     """From now on every gate answers ERASED; the `erased` event, which names the key, is in already."""
-    tx.count(sql.MARK_ERASED, (act.now_us, act.bucket, act.tenant, known.subject))
+    if known.facts.erased_us is None:
+        tx.count(sql.MARK_ERASED, (act.now_us, act.bucket, act.tenant, known.subject))
 
 
-def _continued(tx: Tx, row: Row, reader: LedgerReader) -> Answer:
-    """The answer behind a state row, with the id of the event that it continues."""
-    event = reader.event_in(tx, row.event_id)
-    body = json.loads(event.body) if event is not None else {}
-    action = Action(row.status)
-    return Answer(
-        Kind(row.kind),
-        row.item,
-        action,
-        body.get("version"),
-        row.version,
-        row.scope,
-        "subject" if row.actor == "invitation" else row.actor,
-        body.get("method"),
-        body.get("locale"),
-        body.get("notice"),
-        row.level,
-        row.expires_us,
-        (("continues", row.event_id),),
+def _doomed(tx: Tx, bucket: int, known: Known, mode: str) -> list[Doomed]:
+    scoped = "" if mode == "destroy" else " AND e.scope <> ''"
+    found = [Doomed(str(row[0]), row[1]) for row in tx.run(_EVENTS + scoped, (bucket, known.key))]
+    if any(event.leaf_index is None for event in found):
+        raise Unsealed
+    return found
+
+
+def _destroy(
+    writer: LedgerWriter, tx: Tx, act: Act, known: Known, doomed: Sequence[Doomed], mode: str
+) -> list[Event]:
+    """One record per thousand events; by event id, so that an event nobody listed cannot vanish."""
+    parts = [doomed[n : n + LEAVES_PER_RECORD] for n in range(0, len(doomed), LEAVES_PER_RECORD)]
+    reason = dict(act.answers[0].extra)["reason"]
+    answers = [erased(reason, ranges([event.leaf_index for event in part])) for part in parts]
+    records = writer.record_for(tx, writer.act(act.tenant, act.subject, answers), known, mark)
+    bucket = act.bucket
+    for part, record in zip(parts, records, strict=True):
+        listed = [(bucket, event.event_id, event.leaf_index, record.event_id) for event in part]
+        tx.many(
+            f"INSERT INTO {_P}erasure (bucket, event_id, leaf_index, record_id) VALUES (?, ?, ?, ?)", listed
+        )
+        ids = [(bucket, event.event_id) for event in part]
+        tx.many(f"DELETE FROM {_P}event WHERE bucket = ? AND event_id = ?", ids)
+    scoped = "" if mode == "destroy" else " AND scope <> ''"
+    tx.count(f"DELETE FROM {_P}state WHERE bucket = ? AND subject_key = ?{scoped}", (bucket, known.key))
+    return records
+
+
+def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:
+    """Replace the ids of subjects whose erasure is older than the deadline; returns how many.
+
+    One short transaction a subject, found bucket by bucket.
+    """
+    erased_in = (
+        f"SELECT tenant, subject, erased_us FROM {_P}subject WHERE bucket = ? AND erased_us IS NOT NULL"
     )
+    hidden = 0
+    for bucket in range(BUCKETS):
+        rows = writer.database.read(lambda tx, b=bucket: tx.run(f"{erased_in} AND salt IS NOT NULL", (b,)))  # type: ignore[misc]
+        for tenant, subject, erased_us in rows:
+            if deadline.after(erased_us) <= now_us:
+                writer.database.write(lambda tx, t=tenant, s=subject: writer.hide(tx, t, s))  # type: ignore[misc]
+                hidden += 1
+    return hidden

@@ -139,7 +139,10 @@ class LedgerWriter:
 
     def record(self, tx: Tx, act: Act, then: Then | None = None) -> list[Event]:
         """Write an act inside a transaction. Raises LedgerBroken."""
-        known = self._subject(tx, act)
+        return self.record_for(tx, act, self._subject(tx, act), then)
+
+    def record_for(self, tx: Tx, act: Act, known: Known, then: Then | None = None) -> list[Event]:
+        """Write an act under a mapping row that the caller has locked, erased or not. Raises LedgerBroken."""
         effective_us = act.now_us if act.at_us is None else act.at_us
         facts = replace(known.facts, erased_us=None)
         stamp = Stamp(act.tenant, act.bucket, known.key, act.now_us, effective_us, act.at_us is None, facts)
