@@ -25,6 +25,14 @@ _COMMANDS = {
     "export": "subjects",
     "erase": "subjects",
     "keys": "keys",
+    "seal": "ledger",
+    "verify": "ledger",
+    "checkpoint": "ledger",
+    "prove": "ledger",
+    "doctor": "ledger",
+    "log-key": "ledger",
+    "purge": "ledger",
+    "reapply-erasures": "ledger",
 }
 """Module of each command. It is imported when the command runs: `flask` loads this group for every app."""
 
@@ -42,7 +50,8 @@ class ConsentGroup(AppGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name."""
         if cmd_name in _COMMANDS:
-            command: click.Command = getattr(import_module(f"consentkit.cli.{_COMMANDS[cmd_name]}"), cmd_name)
+            module = import_module(f"consentkit.cli.{_COMMANDS[cmd_name]}")
+            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
             return command
         return super().get_command(ctx, cmd_name)
 

@@ -10,7 +10,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from sqlalchemy.dialects import postgresql, sqlite
 
-from consentkit.cli.printing import Failure, Unusable, count, table, wrapped
+from consentkit.cli.printing import Failure, Unusable, count, wrapped
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Basis, Change, Kind
@@ -34,18 +34,17 @@ def check() -> None:
     mended, 3 when the database could not be looked at.
     """
     state = current_state()
-    rows: list[tuple[str, str, str]] = []
     wrong: list[ConsentKitError] = []
     for name, look in _CHECKS.items():
-        try:
-            rows.append((name, "ok", look(state)))
-        except ConsentKitError as error:
-            rows.append((name, "wrong", "see below"))
-            wrong.append(error)
-            if isinstance(error, (StoreUnavailable, SchemaOutdated)):
-                break
-    rows += [(name, "not looked at", "") for name in list(_CHECKS)[len(rows) :]]
-    click.echo(table(("CHECK", "RESULT", ""), rows))
+        if wrong and isinstance(wrong[-1], (StoreUnavailable, SchemaOutdated)):
+            result = "not looked at"
+        else:
+            try:
+                result = f"ok     {look(state)}"
+            except ConsentKitError as error:
+                result = "wrong"
+                wrong.append(error)
+        click.echo(wrapped(f"{name:<10} {result}", " " * 18))
     if wrong:
         blind = all(isinstance(error, StoreUnavailable) for error in wrong)
         raise (Unusable if blind else Failure)("\n".join(" ".join(str(error).split()) for error in wrong))

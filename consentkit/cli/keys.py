@@ -50,10 +50,10 @@ def list_() -> None:
         note("There are no keys: `flask consent keys create --label …` makes one.")
         return
     rows = [
-        (k.key_id, k.label, k.tenant, " ".join(k.scopes), when(k.created_at), when(k.revoked_at))
+        (k.key_id, k.label, k.tenant, " ".join(k.scopes), when(k.created_at)[:10], when(k.revoked_at)[:10])
         for k in found
     ]
-    click.echo(table(("ID", "LABEL", "TENANT", "SCOPES", "CREATED (UTC)", "REVOKED (UTC)"), rows))
+    click.echo(table(("ID", "LABEL", "TENANT", "SCOPES", "CREATED", "REVOKED"), rows))
 
 
 @keys.command("revoke")

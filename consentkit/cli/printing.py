@@ -55,11 +55,14 @@ def printable(value: object) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table of 80 columns; a cell that is too long goes on in the next line, nothing is cut off."""
+    """A table of 80 columns; a cell that is too long goes on in the next line, nothing is cut off.
+
+    The first column is for what is copied, and stays whole.
+    """
     cells = [list(headers), *([printable(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
-        widths[widths.index(max(widths))] -= 1
+        widths[widths.index(max(widths[1:]), 1)] -= 1
     lines = []
     for row in cells:
         parts = [textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 from flask.cli import with_appcontext
 
-from consentkit.cli.printing import NotKnown, note, printable, table, when, wrapped
+from consentkit.cli.printing import Failure, NotKnown, note, printable, table, when, wrapped
 from consentkit.core.record import Event
-from consentkit.core.terms import Basis, Kind, Method
+from consentkit.core.terms import Basis, Kind
 from consentkit.core.times import from_us, rfc3339
 from consentkit.kit import Kit
 from consentkit.kit_ledger import event_json
@@ -70,8 +70,8 @@ def show(subject: str, tenant: str, as_json: bool) -> None:
 )
 @click.option(
     "--method",
-    type=click.Choice([method.value for method in Method]),
-    default=Method.CODE.value,
+    type=click.Choice(["code", "paper", "form"]),
+    default="code",
     show_default=True,
     help="How it was said; a letter is paper.",
 )
@@ -129,9 +129,7 @@ def erase(subject: str, reason: str, tenant: str) -> None:
     status 1 when the ledger does not know the subject.
     """
     if not _REASON.fullmatch(reason):
-        raise click.BadParameter(
-            "write a code such as art17: no name, no sentence, it is never deleted", param_hint="--reason"
-        )
+        raise Failure("--reason is a code such as art17: no name, no sentence, it is never deleted")
     kit, state = _looked_up(subject, tenant)
     if state.key is None:
         raise _unknown(subject, tenant)
