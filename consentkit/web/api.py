@@ -60,6 +60,7 @@ def api_blueprint(url_prefix: str) -> Blueprint:
         name = name.removesuffix("s") if "<" in rule else name
         _add(made, rule, name, _view(resource))
     _add(made, "/subjects/<path:rest>", "subject", _subject)
+    _add(made, "", "root", _nothing)
     _add(made, "/", "root", _nothing)
     _add(made, "/<path:rest>", "nothing", _rest)
     made.register_error_handler(Refused, _on_refused)
@@ -72,9 +73,7 @@ def api_blueprint(url_prefix: str) -> Blueprint:
 
 
 def _add(blueprint: Blueprint, rule: str, endpoint: str, view: Callable[..., Response]) -> None:
-    blueprint.add_url_rule(
-        rule, endpoint, view, methods=METHODS, provide_automatic_options=False, strict_slashes=False
-    )
+    blueprint.add_url_rule(rule, endpoint, view, methods=METHODS, provide_automatic_options=False)
 
 
 def _view(resource: Resource) -> Callable[..., Response]:
@@ -101,7 +100,8 @@ def _answer(resource: Resource, named: Mapping[str, str]) -> Response:
 
 def _subject(rest: str) -> Response:
     """A subject's resource. Ids may hold anything, so the parts come from the address as it was sent."""
-    match _parts(rest):
+    parts = _parts(rest)
+    match parts if all(parts) else ():
         case [subject]:
             return _answer(SUBJECT, {"subject": checked_subject(subject)})
         case [subject, what] if what in OF_SUBJECT:
