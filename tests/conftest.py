@@ -178,8 +178,11 @@ def pg_server() -> Iterator[PgServer]:
 
 @pytest.fixture(scope="session")
 def pg_template(pg_server: PgServer) -> Iterator[str]:
-    """The name of the database that `pg_url` copies. Nobody may be connected to it at that time."""
+    """The name of the database, with tables, that `pg_url` copies; nobody may be connected to it then."""
+    from ledgers import make_tables
+
     with pg_server.database() as name:
+        make_tables(pg_server.url(name))
         yield name
 
 

@@ -73,15 +73,11 @@ def denying(catalog: Catalog, keys: Sequence[str], how: Manner, action: Action) 
     """Refusals, withdrawals and objections; `withdrawn` is said by the person, `revoked` by somebody else."""
     if action is Action.WITHDRAWN and how.actor != "subject":
         action = Action.REVOKED
-    policies = [
-        p
-        for key in keys
-        if key in catalog.policies or key in catalog.bundles
-        for p in catalog.policies_of(key)
-    ]
-    named = [key for key in keys if key not in catalog.policies and key not in catalog.bundles]
+    documents = [key for key in keys if key in catalog.policies or key in catalog.bundles]
+    named = [key for key in keys if key not in documents]
     answers = [_answer(p, action, how) for p in _purposes(catalog, named)] if named else []
-    return answers + [_say(how, Kind.POLICY, p.key, action) for p in dict.fromkeys(policies)]
+    policies = dict.fromkeys(p.key for key in documents for p in catalog.policies_of(key))
+    return answers + [_say(how, Kind.POLICY, key, action) for key in policies]
 
 
 def accepting(catalog: Catalog, published: Published, key: str, how: Manner) -> list[Answer]:
