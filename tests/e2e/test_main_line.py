@@ -155,7 +155,9 @@ def test_a_forged_hint_opens_nothing(
     expected_noise.append("Failed to load resource: the server responded with a status of 403")
     page = visit("/")
     revision = page.locator("script[data-revision]").first.get_attribute("data-revision")
-    page.context.add_cookies([{"name": "consent_hint", "value": f"{revision}~d~analytics~marketing", "url": url}])
+    page.context.add_cookies(
+        [{"name": "consent_hint", "value": f"{revision}~d~analytics~marketing", "url": url}]
+    )
     with page.expect_response("**/metrics/hit") as said:
         visit("/")
     assert (said.value.status, said.value.json()["reason"]) == (403, "NO_ANSWER")
