@@ -12,6 +12,7 @@ from typing import IO, Any
 import click
 
 WIDTH = 80
+_NARROW = 8
 
 
 class Failure(click.ClickException):
@@ -61,7 +62,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     cells = [list(headers), *([printable(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
-    while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
+    while sum(widths) + 2 * (len(widths) - 1) > WIDTH and max(widths[1:], default=0) > _NARROW:
         widths[widths.index(max(widths[1:]), 1)] -= 1
     lines = []
     for row in cells:

@@ -1,0 +1,338 @@
+"""The commands in this process, on SQLite."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from consentkit import ConsentKit, Policy, PolicyVersion, Purpose, requires_consent
+from consentkit.cli import consent as group
+from consentkit.testing import given, prepare, temporary_database
+
+Consent = Callable[..., Result]
+
+PURPOSES = (
+    Purpose("newsletter", title="Letter"),
+    Purpose("analytics", title="Statistics", category="analytics"),
+    Purpose("replies", title="Replies", scoped=True),
+    Purpose("orders", title="Orders", basis="contract"),
+)
+TERMS = Policy("terms", title="Terms", versions=[PolicyVersion("1", texts={"en": "# One"})])
+
+
+def make_app(
+    folder: Path,
+    *,
+    purposes: tuple[Purpose, ...] = PURPOSES,
+    policies: tuple[Policy, ...] = (TERMS,),
+    **config: object,
+) -> Flask:
+    app = Flask("shop", instance_path=str(folder / "instance"))
+    app.config.update({"SECRET_KEY": "s", **temporary_database(folder), **config})
+    ConsentKit(app, purposes=purposes, policies=policies)
+    return app
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    app = make_app(tmp_path)
+    prepare(app)
+    return app
+
+
+def run(app: Flask, *arguments: str) -> Result:
+    done = app.test_cli_runner().invoke(args=["consent", *arguments])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    if not done.stdout.startswith("{"):
+        long = [line for line in done.output.splitlines() if len(line) > 80 and not re.search("/|ck_", line)]
+        assert long == []
+    return done
+
+
+@pytest.fixture
+def consent(app: Flask) -> Consent:
+    return lambda *arguments: run(app, *arguments)
+
+
+def errors(done: Result) -> str:
+    return " ".join(done.stderr.split())
+
+
+# ---------------------------------------------------------------- check, upgrade, publish
+
+
+def test_check_names_a_gate_whose_key_is_not_in_the_catalogue(app: Flask) -> None:
+    @app.get("/wrong")
+    @requires_consent("newslettr")
+    def wrong() -> str:
+        return ""
+
+    done = run(app, "check")
+    assert done.exit_code == 2
+    assert "the view 'wrong' requires 'newslettr'" in errors(done)
+    assert "published  ok" in done.stdout
+
+
+def test_check_misses_the_secret_key(app: Flask) -> None:
+    app.config["SECRET_KEY"] = None
+    done = run(app, "check")
+    assert done.exit_code == 2
+    assert "SECRET_KEY is not set" in errors(done)
+
+
+def test_check_writes_nothing(tmp_path: Path) -> None:
+    done = run(make_app(tmp_path), "check")
+    assert done.exit_code == 2
+    assert "run `flask consent upgrade`" in errors(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_misses_a_lost_key_file_and_does_not_make_another(app: Flask, tmp_path: Path) -> None:
+    assert run(app, "check").exit_code == 2
+    assert not (tmp_path / "consentkit.key").exists()
+    run(app, "upgrade")
+    assert run(app, "check").exit_code == 0
+    (tmp_path / "consentkit.key").unlink()
+    done = run(make_app(tmp_path), "check")
+    assert done.exit_code == 2
+    assert "put it back from the backup" in errors(done)
+    assert not (tmp_path / "consentkit.key").exists()
+
+
+def test_check_says_every_fault(app: Flask, tmp_path: Path) -> None:
+    (tmp_path / "consentkit.key").write_text("short")
+    changed = make_app(tmp_path, purposes=(Purpose("another", title="Another"), *PURPOSES))
+    done = run(changed, "check")
+    assert done.exit_code == 2
+    assert errors(done).count("Error: ") == 2
+    assert "consentkit.key is too short" in errors(done)
+    assert "not published (1 new version)" in errors(done)
+
+
+def test_upgrade_may_be_run_again(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    assert run(app, "upgrade").stdout == "Applied schema step 1.\n"
+    assert run(app, "upgrade").stdout == "The tables are up to date (schema 1).\n"
+    done = run(app, "show", "u-1")
+    assert done.exit_code == 3
+    assert "run `flask consent publish`" in errors(done)
+
+
+def test_publish_without_tables_names_the_command(tmp_path: Path) -> None:
+    done = run(make_app(tmp_path), "publish")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "run `flask consent upgrade`" in errors(done)
+
+
+def test_upgrade_names_a_folder_that_is_missing(tmp_path: Path) -> None:
+    done = run(make_app(tmp_path / "nowhere"), "upgrade")
+    assert done.exit_code == 3
+    assert "make it first" in errors(done)
+
+
+def test_a_changed_text_under_a_published_version_is_refused(app: Flask, tmp_path: Path) -> None:
+    changed = Policy("terms", title="Terms", versions=[PolicyVersion("1", texts={"en": "# Another"})])
+    for command in ("publish", "check"):
+        done = run(make_app(tmp_path, policies=(changed,)), command)
+        assert done.exit_code == 2
+        assert "policies.terms: version '1' (en) is published with digest" in errors(done)
+
+
+def test_a_material_change_without_a_new_version_is_refused(app: Flask, tmp_path: Path) -> None:
+    changed = (Purpose("newsletter", title="Letter", data=("address",)), *PURPOSES[1:])
+    done = run(make_app(tmp_path, purposes=changed), "publish", "--dry-run")
+    assert done.exit_code == 2
+    assert "Write version = 2" in errors(done)
+
+
+def test_texts_alone_ask_nobody(app: Flask, tmp_path: Path) -> None:
+    changed = make_app(tmp_path, purposes=(Purpose("newsletter", title="Our letter"), *PURPOSES[1:]))
+    assert run(changed, "check").exit_code == 2
+    assert run(changed, "publish").stdout == "Only texts change; nobody is asked again.\nPublished.\n"
+    assert run(changed, "publish").stdout == "Nothing to publish.\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("editorial", ["policy terms, version 2 (editorial)", "policy terms, version 3 (editorial)"]),
+        ("material", ["version 2 (editorial)", "version 3 (material)", "asks 1 known subject again"]),
+        ("reduces_rights", ["version 2 (editorial)", "(reduces_rights)", "asks 1 known subject again"]),
+    ],
+)
+def test_only_a_change_of_substance_asks_again(
+    app: Flask, tmp_path: Path, change: str, says: list[str]
+) -> None:
+    given(app, "u-1", "terms", "newsletter")
+    given(app, "u-2", "terms", "newsletter")
+    with app.app_context():
+        app.extensions["consentkit"].kit.erase("u-2")
+    more = [
+        PolicyVersion("2", change="editorial", texts={"en": "# Two"}),
+        PolicyVersion("3", change=change, texts={"en": "# Three"}),
+    ]
+    terms = Policy("terms", title="Terms", versions=[*TERMS.versions, *more])
+    lines = run(make_app(tmp_path, policies=(terms,)), "publish", "--dry-run").stdout.splitlines()[:-1]
+    assert len(lines) == len(says)
+    for line, part in zip(lines, says, strict=True):
+        assert part in line
+
+
+def test_a_version_of_the_future_says_from_when(app: Flask, tmp_path: Path) -> None:
+    later = PolicyVersion("2", effective=datetime(2099, 5, 1, tzinfo=UTC), texts={"en": "# Two"})
+    terms = Policy("terms", title="Terms", versions=[*TERMS.versions, later])
+    done = run(make_app(tmp_path, policies=(terms,)), "publish")
+    assert "version 2 (material), in force from 2099-05-01" in done.stdout
+
+
+def test_a_new_version_of_a_purpose_on_another_basis_asks_nobody(app: Flask, tmp_path: Path) -> None:
+    orders = Purpose("orders", title="Orders", basis="contract", version=2)
+    done = run(make_app(tmp_path, purposes=(*PURPOSES[:-1], orders)), "publish")
+    assert done.stdout.splitlines() == ["new version   purpose orders, version 2 (material)", "Published."]
+
+
+# ---------------------------------------------------------------- subjects
+
+
+def test_show(app: Flask, consent: Consent) -> None:
+    given(app, "u-1", "newsletter", "terms", method="form")
+    given(app, "u-1", "replies", scope="comment:42")
+    lines = [" ".join(line.split()) for line in consent("show", "u-1").stdout.splitlines()]
+    assert lines[0] == "u-1: band unknown"
+    assert "purpose newsletter given allowed GIVEN" in lines
+    assert "purpose replies [comment:42] given allowed GIVEN" in lines
+    assert "purpose analytics unknown blocked NO_ANSWER" in lines
+    assert "purpose orders unknown allowed NOT_REQUIRED" in lines
+    assert "policy terms accepted allowed ACCEPTED" in lines
+    assert sum("subject form" in line for line in lines) == 2
+
+
+def test_show_of_a_tenants_subject(app: Flask, consent: Consent) -> None:
+    given(app, "u-1", "newsletter", tenant="acme")
+    assert consent("show", "u-1").exit_code == 1
+    assert "u-1, tenant acme:" in consent("show", "u-1", "--tenant", "acme").stdout
+
+
+@pytest.mark.parametrize("command", ["show", "export", "erase"])
+def test_an_unknown_subject_is_said_and_made_known_by_nothing(consent: Consent, command: str) -> None:
+    for _ in range(2):
+        done = consent(command, "u-404")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert errors(done) == "Error: the ledger does not know the subject 'u-404'"
+
+
+def test_withdraw_all_ends_all_consent_and_no_contract(app: Flask, consent: Consent) -> None:
+    given(app, "u-1", "newsletter", "terms")
+    given(app, "u-1", "replies", scope="comment:42")
+    done = consent("withdraw", "u-1", "--all", "--method", "paper")
+    assert done.exit_code == 0
+    said = [line.split(", event")[0] for line in done.stdout.splitlines()]
+    assert said == ["withdrawn newsletter", "withdrawn analytics", "withdrawn replies [comment:42]"]
+    shown = consent("show", "u-1").stdout
+    assert "policy terms" in shown
+    assert "ACCEPTED" in shown
+    assert shown.count("paper") == 3
+    assert " GIVEN" not in shown
+
+
+def test_the_operator_revokes(consent: Consent) -> None:
+    assert consent("withdraw", "u-1", "newsletter", "--actor", "operator").stdout.startswith("revoked ")
+    assert "REVOKED" in consent("show", "u-1").stdout
+
+
+def test_withdrawing_for_somebody_unknown_is_recorded_and_said(consent: Consent) -> None:
+    done = consent("withdraw", "u-1", "newsletter")
+    assert done.exit_code == 0
+    assert "did not know the subject 'u-1'" in errors(done)
+    assert consent("show", "u-1").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("u-1",), "name what is withdrawn, or write --all"),
+        (("u-1", "newsletter", "--all"), "not both"),
+        (("u-1", "newslettr"), "there is no purpose 'newslettr'. Known purposes: analytics, newsletter"),
+    ],
+)
+def test_withdraw_refuses(consent: Consent, arguments: tuple[str, ...], says: str) -> None:
+    done = consent("withdraw", *arguments)
+    assert done.exit_code == 2
+    assert says in errors(done)
+
+
+def test_erase(app: Flask, consent: Consent) -> None:
+    given(app, "u-1", "newsletter")
+    done = consent("erase", "u-1", "--reason", "art17")
+    assert done.stdout.startswith("Erased, ")
+    assert "blocked  ERASED" in consent("show", "u-1").stdout
+    assert consent("erase", "u-1").stdout.startswith("Erased already, ")
+
+
+def test_the_reason_of_an_erasure_is_no_sentence(app: Flask, consent: Consent) -> None:
+    given(app, "u-1", "newsletter")
+    done = consent("erase", "u-1", "--reason", "Ann Smith asked by phone")
+    assert done.exit_code == 2
+    assert "--reason is a code such as art17" in errors(done)
+    assert "ERASED" not in consent("show", "u-1").stdout
+
+
+def test_export_and_json_are_json(consent: Consent) -> None:
+    consent("withdraw", "u-1", "newsletter", "terms")
+    exported = json.loads(consent("export", "u-1").stdout)
+    assert [event["item"] for event in exported["events"]] == ["newsletter", "terms"]
+    shown = json.loads(consent("show", "u-1", "--json").stdout)
+    assert {item["item"]: item["status"] for item in shown["items"]}["newsletter"] == "withdrawn"
+    unknown = consent("show", "u-404", "--json")
+    assert unknown.exit_code == 1
+    assert json.loads(unknown.stdout)["known"] is False
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_the_secret_is_printed_once_and_alone(consent: Consent) -> None:
+    made = consent(
+        "keys", "create", "--label", "mailer", "--tenant", "acme", "--scope", "read", "--scope", "write"
+    )
+    assert made.exit_code == 0
+    assert len(made.stdout.split()) == 1
+    assert "cannot be shown again" in errors(made)
+    row = consent("keys", "list").stdout.splitlines()[1]
+    assert row.split()[1:5] == ["mailer", "acme", "read", "write"]
+    assert made.stdout.strip() not in row
+
+
+def test_keys_refuse(consent: Consent) -> None:
+    assert consent("keys", "revoke", "none").exit_code == 1
+    assert consent("keys", "create", "--label", " ").exit_code == 2
+    assert "There are no keys" in errors(consent("keys", "list"))
+
+
+# ---------------------------------------------------------------- help
+
+
+COMMANDS = ["check", "upgrade", "publish", "sql", "show", "withdraw", "export", "erase", "keys"]
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "keys create", "keys list", "keys revoke"])
+def test_every_command_has_help(consent: Consent, command: str) -> None:
+    done = consent(*command.split(), "--help")
+    assert done.exit_code == 0
+    assert len(done.stdout.splitlines()) > 5
+    assert "..." not in done.stdout.replace("]...", "").replace("[ARGS]...", "")
+
+
+def test_the_group_is_the_one_that_flask_finds() -> None:
+    from importlib.metadata import entry_points
+
+    (found,) = entry_points(group="flask.commands", name="consent")
+    assert found.load() is group
