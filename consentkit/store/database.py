@@ -156,7 +156,7 @@ class Database:
         """
         engine, give_up = self.engine, time.monotonic() + PATIENCE_S
         if connection is not None:
-            _check_same(engine, connection)
+            _check_joinable(engine, connection)
             return _join(connection, work)
         writing = _write_postgresql if engine.dialect.name == "postgresql" else _write_sqlite
         for attempt in range(_DEAD_AT_MOST + 1):
@@ -234,8 +234,8 @@ def _all_or_nothing(driver: Any, tx: Tx, work: Callable[[Tx], Result]) -> Result
     return result
 
 
-def _check_same(engine: Engine, connection: Connection) -> None:
-    """Raise ValueError for a connection to another database than the ledger's."""
+def _check_joinable(engine: Engine, connection: Connection) -> None:
+    """Raise ValueError for a connection to another database than the ledger's, or without transactions."""
     ours, theirs = engine.url, connection.engine.url
     names = ("host", "port", "database")
     same = all(getattr(ours, name) == getattr(theirs, name) for name in names)
@@ -244,6 +244,9 @@ def _check_same(engine: Engine, connection: Connection) -> None:
             f"connection= is one to {theirs.render_as_string()}, the ledger is in {ours.render_as_string()}: "
             "share the engine (engine=lambda: db.engine), or leave connection= out"
         )
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "postgresql" and driver.autocommit:
+        raise ValueError("connection= is in autocommit, so there is no transaction to join: leave it out")
 
 
 def _join(connection: Connection, work: Callable[[Tx], Result]) -> Result:
