@@ -3,16 +3,14 @@
 # ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from consentkit.core.errors import SchemaOutdated
+from consentkit.core.errors import ConsentKitError, SchemaOutdated
 from consentkit.store.tables import APPEND_ONLY, PREFIX, metadata
-
-VERSION = 1
 
 _LISTED = f"SELECT 1 FROM {PREFIX}erasure e WHERE e.bucket = OLD.bucket AND e.event_id = OLD.event_id"
 _RAISE = (
@@ -23,6 +21,11 @@ _RAISE = (
 
 def statements(dialect: Dialect) -> Iterator[str]:
     """Every statement of a fresh install, in order, without the final semicolon."""
+    for step in STEPS.values():
+        yield from step(dialect)
+
+
+def _tables_and_triggers(dialect: Dialect) -> Iterator[str]:
     for table in metadata.sorted_tables:
         yield str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)).strip()
         for index in sorted(table.indexes, key=lambda i: str(i.name)):
@@ -41,23 +44,45 @@ def installed(connection: Connection) -> int:
 def upgrade(connection: Connection, now_us: int) -> tuple[int, ...]:
     """Apply what is missing inside the caller's transaction and return the numbers of the steps.
 
-    Raises SchemaOutdated when the database is newer than this consentkit.
+    Raises SchemaOutdated when the database is newer than this consentkit, ConsentKitError when it cannot
+    be used: tables of somebody else under our names, or an encoding other than UTF-8.
     """
+    _refuse_encoding(connection)
+    if installed(connection) == 0:
+        _refuse_foreign_tables(connection)
     _lock(connection)
     have = installed(connection)
     check(have, newer_only=True)
-    if have == VERSION:
-        return ()
-    for statement in statements(connection.dialect):
+    missing = tuple(number for number in STEPS if number > have)
+    for number in missing:
+        for statement in STEPS[number](connection.dialect):
+            connection.exec_driver_sql(
+                statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
+            )
+        mark = "?" if connection.dialect.name == "sqlite" else "%s"
         connection.exec_driver_sql(
-            statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
+            f"INSERT INTO {PREFIX}schema (version, applied_us) VALUES ({mark}, {mark})", (number, now_us)
         )
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    connection.exec_driver_sql(
-        f"INSERT INTO {PREFIX}schema (version, applied_us) VALUES ({mark}, {mark})",
-        (VERSION, now_us),
-    )
-    return (VERSION,)
+    return missing
+
+
+def _refuse_foreign_tables(connection: Connection) -> None:
+    """Tables under our names without our schema table were made by somebody else."""
+    ours = set(metadata.tables) - {f"{PREFIX}schema"}
+    foreign = sorted(ours & set(inspect(connection).get_table_names()))
+    if foreign:
+        raise ConsentKitError(
+            f"the database has a table {foreign[0]} that consentkit did not make: move it away, "
+            "or give the ledger a database (or a PostgreSQL schema by search_path) of its own"
+        )
+
+
+def _refuse_encoding(connection: Connection) -> None:
+    """Texts are kept byte for byte in UTF-8."""
+    if connection.dialect.name == "postgresql":
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+        if encoding != "UTF8":
+            raise ConsentKitError(f"the database has the encoding {encoding}: make it with ENCODING 'UTF8'")
 
 
 def check(have: int, *, newer_only: bool = False) -> None:
@@ -131,3 +156,9 @@ def _postgresql_triggers() -> Iterator[str]:
 
 def _postgresql_trigger(name: str, event: str, function: str) -> str:
     return f"CREATE OR REPLACE TRIGGER {name} {event} EXECUTE FUNCTION {PREFIX}{function}()"
+
+
+STEPS: Mapping[int, Callable[[Dialect], Iterator[str]]] = {1: _tables_and_triggers}
+"""What each step runs. A step that was released is never changed: add the next number below."""
+
+VERSION = max(STEPS)
