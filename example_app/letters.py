@@ -1,0 +1,59 @@
+"""The letter: ask for it, stop it, read the earlier ones, and the job that sends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, redirect, request, session
+from werkzeug import Response
+
+from consentkit import current_consents, gated, requires_consent
+from example_app.reading import collection
+from example_app.site import edition, here, link, render
+
+blueprint = Blueprint("letters", __name__)
+
+
+@gated("newsletter", subject="account")
+def send_letter(account: str) -> None:
+    """The job. However it is started, a queue, cron or a button, it runs only for who wants the letter."""
+    newest = collection("letters", "en")[0].slug
+    with here().database.transaction() as db:
+        db.execute("insert into sent (account, letter) values (?, ?)", [account, newest])
+
+
+@blueprint.get("/letter")
+def letter() -> str:
+    """What the letter is, and the form. The template asks `consents.allows("newsletter")`."""
+    return render("letter.html", purpose=_purpose(), said=request.args.get("said"))
+
+
+@blueprint.post("/letter")
+def letter_answer() -> Response | tuple[str, int]:
+    """A tick gives consent, for the account; the stop button withdraws it. Both are one click."""
+    account = session.get("account")
+    if account is None:
+        return redirect(link("accounts.sign_in", next=link("letters.letter")), 303)
+    consent = here().consent
+    if "stop" in request.form:
+        consent.withdraw(account, "newsletter", method="form", locale=edition())
+        return redirect(link("letters.letter", said="stopped"), 303)
+    if not request.form.get("yes"):
+        return render("letter.html", purpose=_purpose(), said="missing_tick"), 422
+    consent.give(
+        account, "newsletter", method="form", locale=edition(), notice=consent.notice(edition()).digest
+    )
+    return redirect(link("letters.letter", said="thanks"), 303)
+
+
+@blueprint.get("/letters")
+@requires_consent("newsletter")
+def letters() -> str:
+    """The earlier letters, for who gets the letter."""
+    return render("letters.html", letters=collection("letters", edition()), subject=current_consents.subject)
+
+
+def _purpose() -> dict[str, Any]:
+    """The purpose in the words of the notice: the form shows what the record will say was shown."""
+    purposes = here().consent.notice(edition()).data["apart"]
+    return next(dict(purpose) for purpose in purposes if purpose["key"] == "newsletter")
