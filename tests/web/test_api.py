@@ -104,9 +104,9 @@ def test_the_prefix_is_kept(app_of: Callable[..., Flask], kit: ConsentKit, prefi
     api = Caller(app, kit)
     headers = {"Authorization": f"Bearer {api.key}"}
     at = f"{prefix}/v1/subjects/a%2Fb/consents"
-    answer = app.test_client().get(at, headers=headers)
+    answer: Any = app.test_client().get(at, headers=headers)
     assert answer.json["subject"] == "a/b"
-    shown = app.test_client().get(f"{prefix}/v1/openapi.json").json
+    shown: Any = app.test_client().get(f"{prefix}/v1/openapi.json").json
     assert shown["servers"] == [{"url": f"{prefix}/v1"}]
 
 
@@ -115,7 +115,7 @@ def test_cookies_are_not_read_and_no_origin_is_let_in(app: Flask, api: Caller) -
     client.post("/login", data={"user": "u-1"})
     client.post("/consent", json={"decision": "accept-all"})
     headers = {"Authorization": f"Bearer {api.key}", "Origin": "https://evil.example"}
-    answer = client.get(BASE + "/subjects/u-2/consents", headers=headers)
+    answer: Any = client.get(BASE + "/subjects/u-2/consents", headers=headers)
     assert {c["status"] for c in answer.json["consents"]} == {"unknown"}
     assert not any(name.startswith("Access-Control") for name, _ in answer.headers)
     assert "Cookie" not in answer.headers.get("Vary", "")
