@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from consentkit.core.catalog import (
     Bundle,
@@ -119,3 +122,16 @@ class Suite:
 def rows(kit: Kit, statement: str, *params: Any) -> list[tuple[Any, ...]]:
     """What a statement finds in the ledger's database; `?` marks."""
     return kit.runtime.database.read(lambda tx: tx.run(statement, params))
+
+
+@contextmanager
+def made(pg_url: str, how: str) -> Iterator[str]:
+    """An empty database on the same server."""
+    name = f"t{uuid.uuid4().hex}"
+    admin = sa.create_engine(pg_url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} {how}")
+    yield sa.make_url(pg_url).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()

@@ -18,7 +18,7 @@ from consentkit.runtime import Runtime
 from consentkit.store.database import Database
 from consentkit.store.engines import own_engine
 from consentkit.store.erasing import Unsealed
-from tests.ledgers import KEY, OnPostgresql, OnSqlite, ShiftedClock, catalog, rows
+from ledgers import KEY, OnPostgresql, OnSqlite, ShiftedClock, catalog, rows
 
 DAY_US = 24 * 3600 * 1_000_000
 LOG_KEY = SigningKey.generate("consentkit-log").private_text()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from ledgers import KEY, OnSqlite, catalog, made
 
 from consentkit import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.kit import Kit
@@ -18,7 +17,6 @@ from consentkit.store import schema
 from consentkit.store.database import Database
 from consentkit.store.engines import own_engine
 from consentkit.store.tables import metadata
-from tests.ledgers import KEY, OnSqlite, catalog
 
 
 class SchemaSuite:
@@ -112,16 +110,3 @@ class TestOnPostgresql(SchemaSuite):
                 runtime.upgrade()
             assert self.names(runtime) == set()
             runtime.dispose()
-
-
-@contextmanager
-def made(pg_url: str, how: str) -> Iterator[str]:
-    """An empty database on the same server."""
-    name = f"t{uuid.uuid4().hex}"
-    admin = sa.create_engine(pg_url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name} {how}")
-    yield sa.make_url(pg_url).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.dispose()
