@@ -137,6 +137,8 @@ def test_answers_are_as_described(served: Served, path: str, method: str) -> Non
         if known:
             parts = case.path_parameters or {}
             parts.update({name: value for name, value in served.known.items() if name in parts})
+            if path == "/decisions" and isinstance(case.body, dict):
+                case.body["item"] = served.known["item"]
         case.headers["Authorization"] = f"Bearer {served.key}"
         response = case.call()
         statuses.add(response.status_code)
