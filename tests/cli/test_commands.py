@@ -14,6 +14,8 @@ from flask import Flask
 
 from consentkit import ConsentKit, Policy, PolicyVersion, Purpose, requires_consent
 from consentkit.cli import consent as group
+from consentkit.core.terms import Kind
+from consentkit.store.counting import asked_again
 from consentkit.testing import given, prepare, temporary_database
 
 Consent = Callable[..., Result]
@@ -117,6 +119,15 @@ def test_check_says_every_fault(app: Flask, tmp_path: Path) -> None:
     assert "not published (1 new version)" in errors(done)
 
 
+def test_a_fault_outweighs_a_database_that_is_down(tmp_path: Path) -> None:
+    app = make_app(tmp_path, CONSENTKIT_DATABASE_URL="postgresql://n@127.0.0.1:1/n", CONSENTKIT_KEY="k" * 32)
+    assert run(app, "check").exit_code == 3
+    app.add_url_rule("/wrong", "wrong", requires_consent("newslettr")(lambda: ""))
+    done = run(app, "check")
+    assert done.exit_code == 2
+    assert errors(done).count("Error:") == 2
+
+
 def test_upgrade_may_be_run_again(tmp_path: Path) -> None:
     app = make_app(tmp_path)
     assert run(app, "upgrade").stdout == "Applied schema step 1.\n"
@@ -184,6 +195,24 @@ def test_only_a_change_of_substance_asks_again(
     assert len(lines) == len(says)
     for line, part in zip(lines, says, strict=True):
         assert part in line
+
+
+def test_a_dry_run_writes_nothing(app: Flask, tmp_path: Path) -> None:
+    changed = make_app(tmp_path, purposes=(Purpose("newsletter", title="L", version=2), *PURPOSES[1:]))
+    for _ in range(2):
+        done = run(changed, "publish", "--dry-run").stdout.splitlines()
+        assert done[0] == "new version   purpose newsletter, version 2 (material)"
+        assert done[-1] == "Nothing was written (--dry-run)."
+    assert run(changed, "check").exit_code == 2
+
+
+def test_who_is_asked_again_by_a_version(app: Flask) -> None:
+    given(app, "u-1", "newsletter")
+    given(app, "u-2", "newsletter", tenant="acme")
+    given(app, "u-2", "analytics")
+    database = app.extensions["consentkit"].kit.runtime.database
+    asked = [database.read(lambda tx, n=n: asked_again(tx, Kind.PURPOSE, "newsletter", n)) for n in (1, 2, 3)]
+    assert asked == [0, 2, 2]
 
 
 def test_a_version_of_the_future_says_from_when(app: Flask, tmp_path: Path) -> None:

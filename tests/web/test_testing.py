@@ -257,6 +257,7 @@ def test_what_others_refuse_is_not_blocked(host: Flask, client: ConsentClient) -
     answers: dict[str, Callable[[], object]] = {
         "forbidden": lambda: abort(403),
         "members": lambda: redirect("/login?next=/consent", 303),
+        "link": lambda: redirect("/consent", 302),
         "thanks": lambda: redirect("/consent-was-given", 303),
         "problem": lambda: Response(
             json.dumps({"type": "about:blank"}), 403, mimetype="application/problem+json"
