@@ -36,11 +36,6 @@ class Clock:
             self._last_us = now if back else max(now, self._last_us + 1)
             return self._last_us
 
-    def raise_to(self, us: int) -> None:
-        """Give only later times from now on: another host's clock is ahead."""
-        with self._lock:
-            self._last_us = max(self._last_us, us)
-
     def event_ids(self, bucket: int, count: int) -> list[str]:
         """Growing ids: 48 bits of milliseconds, 12 of counter, 10 of bucket, 52 of chance."""
         with self._lock:

@@ -22,14 +22,10 @@ from consentkit.store.rows import event_of, facts_of
 
 SALT_BYTES = 32
 BATCH = 500
-_FLOOR_ATTEMPTS = 5
 
 
 class _ClockBehind(Exception):
-    """Another host's clock is ahead: a live answer would have lost against an older one."""
-
-    def __init__(self, stored_us: int) -> None:
-        self.stored_us = stored_us
+    """A live answer lost against a stored one: another host's clock is ahead, or another writer was faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +79,10 @@ class LedgerWriter:
         Raises StoreUnavailable, LedgerBroken.
         """
         act = self.act(tenant, subject, answers, at_us=at_us, facts=facts)
-        for _ in range(_FLOOR_ATTEMPTS):
-            try:
-                return self.write((act,), partial(self.record, act=act, then=then), connection)
-            except _ClockBehind as behind:
-                self.clock.raise_to(behind.stored_us)
-                act = replace(act, now_us=behind.stored_us + 1)
-        raise LedgerBroken("an answer loses against the stored one however late it is", at=act.ids[0])
+        try:
+            return self.write((act,), partial(self.record, act=act, then=then), connection)
+        except _ClockBehind:
+            return self.write((act,), partial(self.record, act=act, then=then, alone=True), connection)
 
     def act(
         self,
@@ -137,9 +130,17 @@ class LedgerWriter:
 
         self.database.write(work, connection)
 
-    def record(self, tx: Tx, act: Act, then: Then | None = None) -> list[Event]:
-        """Write an act inside a transaction. Raises LedgerBroken."""
-        return self.record_for(tx, act, self._subject(tx, act), then)
+    def record(self, tx: Tx, act: Act, then: Then | None = None, *, alone: bool = False) -> list[Event]:
+        """Write an act inside a transaction. Raises LedgerBroken.
+
+        `alone`: nobody else writes about the subject meanwhile, and the act is later than every answer.
+        """
+        known = self._subject(tx, act, whole=alone)
+        now_us = self.clock.tick()
+        if alone:
+            latest_us = tx.run(sql.LATEST_STATE, (act.bucket, known.key))[0][0] or 0
+            now_us = max(now_us, latest_us + 1)
+        return self.record_for(tx, replace(act, now_us=now_us), known, then)
 
     def record_for(self, tx: Tx, act: Act, known: Known, then: Then | None = None) -> list[Event]:
         """Write an act under a mapping row that the caller has locked, erased or not. Raises LedgerBroken."""
@@ -168,22 +169,22 @@ class LedgerWriter:
         if inserted < len(entries):
             raise LedgerBroken("an event was not stored: another one has its id", at=entries[0].event_id)
         if stamp.live and changed < len(rows):
-            raise _ClockBehind(tx.run(sql.LATEST_STATE, (stamp.bucket, stamp.subject_key))[0][0])
+            raise _ClockBehind
 
     def _pending_params(self, stored: Entry) -> Params:
         return (stored.stamp.bucket, stored.event_id, stored.commitment, self.keyed.mac(stored.commitment))
 
-    def _subject(self, tx: Tx, act: Act) -> Known:
+    def _subject(self, tx: Tx, act: Act, *, whole: bool = False) -> Known:
         """The subject's mapping row, made when it is missing; an erased one gives way to a new one."""
         for _ in range(3):
-            known = self.find(tx, act.tenant, act.subject, lock=True)
+            known = self.find(tx, act.tenant, act.subject, lock=True, whole=whole)
             if known is None or known.subject != act.subject:
                 self.add(tx, act)
             elif known.facts.erased_us is not None:
                 self.hide(tx, act.tenant, act.subject)
             else:
                 return self._with_facts(tx, act, known)
-        known = self.find(tx, act.tenant, act.subject, lock=True)
+        known = self.find(tx, act.tenant, act.subject, lock=True, whole=whole)
         if known is None or known.subject != act.subject:
             raise LedgerBroken("a subject's row cannot be made", at=f"bucket {act.bucket}")
         return self._with_facts(tx, act, known)
