@@ -133,7 +133,8 @@ class FrozenClock:
 def frozen_clock(kit: Kit | Flask, at: datetime) -> Iterator[FrozenClock]:
     """Freeze the clock by which answers are recorded and decided; `at` is an aware datetime.
 
-    Of two answers the later one counts, so go forward, not back behind answers that are recorded.
+    Of two answers the later one counts, so go forward, not back behind answers that are recorded. Answers
+    at one frozen moment are some microseconds apart, in their order.
     Only the ledger's time stands still: cookies and sessions go by the machine's clock.
     """
     with _opened(kit) as opened:
