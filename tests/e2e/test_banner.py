@@ -351,7 +351,7 @@ def test_a_failure_is_said_and_changes_nothing(
     problem = {
         "status": status,
         "content_type": "application/problem+json",
-        "body": '{"detail": "<b>no</b>"}',
+        "body": '{"detail": "<b>no</b>", "decided": true, "granted": ["analytics"]}',
     }
     page.route("**/consent", lambda route: route.fulfill(**problem) if status else route.abort())
     accept = button(page, "accept-all")
