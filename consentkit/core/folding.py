@@ -21,10 +21,15 @@ def row_of(body: Mapping[str, Any]) -> Row | None:
 
 
 def fold(bodies: Iterable[str]) -> dict[RowKey, Row]:
+    """The last answers that events lead to, from the texts of their bodies."""
+    return fold_read(map(json.loads, bodies))
+
+
+def fold_read(bodies: Iterable[Mapping[str, Any]]) -> dict[RowKey, Row]:
     """The later answer of each actor to each item stays; at the same instant a denial beats a grant."""
     rows: dict[RowKey, Row] = {}
-    for text in bodies:
-        row = row_of(json.loads(text))
+    for body in bodies:
+        row = row_of(body)
         if row is None:
             continue
         key = (row.kind, row.item, row.scope, row.actor)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from consentkit.core.errors import ConsentKitError
+from consentkit.store.key_files import make_once, read_made
 
 KEY_FILE, MINIMUM_BYTES = "consentkit.key", 32
 
@@ -49,22 +49,9 @@ def load_key(setting: str | bytes | None, folder: Path | None) -> Keyed:
             "CONSENTKIT_KEY is not set: with PostgreSQL the key is a setting, kept apart from the database. "
             "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'"
         )
-    return Keyed(_checked(_read_or_make(folder / KEY_FILE), str(folder / KEY_FILE)))
-
-
-def _read_or_make(path: Path) -> bytes:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_bytes().strip()
-    except OSError as error:
-        raise ConsentKitError(f"the key file {path} cannot be made: {error.strerror}") from error
-    key = secrets.token_hex(32).encode()
-    with os.fdopen(handle, "wb") as file:
-        file.write(key + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+    path = folder / KEY_FILE
+    make_once(path, secrets.token_hex(32) + "\n", 0o600)
+    return Keyed(_checked(read_made(path).encode(), str(path)))
 
 
 def _checked(key: bytes, where: str) -> bytes:

@@ -3,8 +3,8 @@
 # ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
 from __future__ import annotations
 
-from consentkit.core.errors import ConsentKitError
-from consentkit.core.merkle import inclusion_proof
+from consentkit.core.errors import ConsentKitError, LedgerBroken
+from consentkit.core.merkle import HashesMissing, inclusion_proof
 from consentkit.core.notice import canonical_json
 from consentkit.proof import Checkpoint, TlogProof
 from consentkit.store.clock import bucket_of_event
@@ -26,7 +26,7 @@ def read_checkpoint(tx: Tx) -> str | None:
 def prove(tx: Tx, event_id: str) -> str:
     """The proof that an event is in the ledger (c2sp.org/tlog-proof@v1), with its body and salt as `extra`.
 
-    Raises NotSealed, LookupError for an unknown id.
+    Raises NotSealed, LookupError for an unknown id, LedgerBroken where the stored tree has holes.
     """
     try:
         where = (bucket_of_event(event_id), event_id)
@@ -35,11 +35,16 @@ def prove(tx: Tx, event_id: str) -> str:
     found = tx.run(f"SELECT body, salt FROM {_P}event WHERE bucket = ? AND event_id = ?", where)
     if not found:
         raise LookupError(f"there is no event {event_id!r}")
-    note, leaf = latest_note(tx), tx.run(LEAF_OF_EVENT, where)
+    leaf = tx.run(LEAF_OF_EVENT, where)
+    note = latest_note(tx)  # after the leaf: a checkpoint that covers it
     if not leaf or note is None:
         raise NotSealed
-    size = Checkpoint.parse(note.split("\n\n", 1)[0] + "\n").size
     index = int(leaf[0][0])
     body, salt = found[0]
+    try:
+        size = Checkpoint.parse(note.split("\n\n", 1)[0] + "\n").size
+        hashes = inclusion_proof(hash_reader(tx), index, size)
+    except (ValueError, HashesMissing) as error:
+        raise LedgerBroken(f"the stored tree gives no proof: {error}", at=f"leaf {index}") from None
     extra = canonical_json({"body": body, "salt": bytes(salt).hex()}).encode()
-    return str(TlogProof(index, inclusion_proof(hash_reader(tx), index, size), note, extra))
+    return str(TlogProof(index, hashes, note, extra))

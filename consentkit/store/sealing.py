@@ -8,27 +8,38 @@ and it refuses to go on where the anchor knows more than the database.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from consentkit.core.errors import ConsentKitError, LedgerBroken
-from consentkit.core.merkle import Frontier, leaf_hash, root_at
+from consentkit.core.merkle import TILE_HEIGHT, Frontier, HashesMissing, leaf_hash, root_at
+from consentkit.core.record import commitment
 from consentkit.proof import Checkpoint, NoteInvalid, sign_checkpoint, verify_checkpoint
 from consentkit.store.clock import Clock
 from consentkit.store.database import Database, Rows, Tx
 from consentkit.store.keys import Keyed
-from consentkit.store.log_keys import Anchored, LogKeys
+from consentkit.store.log_keys import LogKeys
 from consentkit.store.tables import PREFIX as _P
-from consentkit.store.tree import LOG_ID, Head, hash_reader, latest_note, read_head
+from consentkit.store.tree import LOG_ID, Head, add_leaves, add_nodes, hash_reader, latest_note, read_head
 
 BATCH = 5000
 Progress = Callable[[int], None]
 _PENDING = (
-    "SELECT p.bucket, p.event_id, p.commitment, p.mac, e.commitment, l.leaf_index "
+    "SELECT p.bucket, CAST(p.event_id AS TEXT), p.commitment, p.mac, e.commitment, e.salt, e.body, l.leaf_index "
     f"FROM {_P}pending p LEFT JOIN {_P}event e ON e.bucket = p.bucket AND e.event_id = p.event_id "
     f"LEFT JOIN {_P}leaf l ON l.bucket = p.bucket AND l.event_id = p.event_id "
     "{after}ORDER BY p.bucket, p.event_id LIMIT ?"
+)
+_SEALED = f"DELETE FROM {_P}pending WHERE bucket = ? AND event_id = ?"
+_SEALED_TOGETHER = (
+    f"DELETE FROM {_P}pending p USING unnest(CAST(? AS smallint[]), CAST(? AS uuid[])) AS d(bucket, event_id) "
+    "WHERE p.bucket = d.bucket AND p.event_id = d.event_id"
+)
+_BEYOND = (
+    f"SELECT 1 FROM {_P}leaf WHERE leaf_index >= ? UNION ALL "
+    f"SELECT 1 FROM {_P}node WHERE level = 1 AND idx >= ? LIMIT 1"
 )
 
 
@@ -63,12 +74,15 @@ class Sealer:
         """
         events, refused = 0, list[str]()
         last: tuple[int, str] | None = None
+        anchor = self._keys.anchor
+        if anchor is not None:
+            anchor.check()
         while True:
             batch = self._database.write(lambda tx, last=last: self._batch(tx, last))  # type: ignore[misc]
             if batch is None:
                 return Sealed(events, 0, tuple(refused), busy=True)
-            if self._keys.anchor is not None:
-                self._keys.anchor.publish(batch.checkpoint)
+            if anchor is not None:
+                anchor.publish(batch.checkpoint)
             events, last = events + batch.events, batch.last
             refused += batch.refused
             if progress is not None:
@@ -82,17 +96,20 @@ class Sealer:
             return None
         self._check_note(tx, head)
         self._check_anchor(tx, head)
+        size = head.frontier.size
+        if tx.run(_BEYOND, (size, size >> TILE_HEIGHT)):
+            raise LedgerBroken("there are leaves that no head knows: somebody added them", at=f"leaf {size}")
         rows = self._pending(tx, after)
         good = [row for row in rows if self._is_good(row)]
-        refused = tuple(str(row[1]) for row in rows if not self._is_good(row))
-        frontier, tiles = head.frontier.extend([leaf_hash(bytes(row[2])) for row in good])
-        start = head.frontier.size
-        leaves = [(start + n, row[0], row[1], leaf_hash(bytes(row[2]))) for n, row in enumerate(good)]
-        tx.many(f"INSERT INTO {_P}leaf (leaf_index, bucket, event_id, hash) VALUES (?, ?, ?, ?)", leaves)
-        nodes = [(tile.level, tile.index, tile.hash) for tile in tiles]
-        tx.many(f"INSERT INTO {_P}node (level, idx, hash) VALUES (?, ?, ?)", nodes)
-        done = [(row[0], row[1]) for row in good]
-        tx.many(f"DELETE FROM {_P}pending WHERE bucket = ? AND event_id = ?", done)
+        kept = {row[1] for row in good}
+        refused = tuple(str(row[1]) for row in rows if row[1] not in kept)
+        hashes = [leaf_hash(bytes(row[2])) for row in good]
+        frontier, tiles = head.frontier.extend(hashes)
+        postgresql = self._database.postgresql
+        places = [(row[0], row[1]) for row in good]
+        add_leaves(tx, size, places, hashes, postgresql=postgresql)
+        add_nodes(tx, tiles)
+        self._forget(tx, places)
         checkpoint = self._sign(tx, Head(head.origin, frontier), fresh=bool(good))
         full = len(rows) == BATCH
         return _Batch(len(good), checkpoint, refused, (rows[-1][0], str(rows[-1][1])) if full else None)
@@ -100,7 +117,7 @@ class Sealer:
     def _head(self, tx: Tx) -> Head | None:
         """The head, locked; None while another sealer holds it."""
         if read_head(tx) is None:
-            self._refuse_replaced()
+            self._refuse_replaced(tx)
             origin = f"{origin_prefix(self._database)}{secrets.token_hex(8)}"
             row = (LOG_ID, origin, 0, Frontier().to_bytes())
             columns = "log_id, origin, size, frontier"
@@ -108,16 +125,21 @@ class Sealer:
             tx.count(f"INSERT INTO {_P}head ({columns}) VALUES (?, ?, ?, ?) {conflict}", row)
         return read_head(tx, lock=" FOR UPDATE SKIP LOCKED" if self._database.postgresql else "")
 
-    def _refuse_replaced(self) -> None:
-        """A database without a head that the anchor knows was emptied or replaced."""
+    def _refuse_replaced(self, tx: Tx) -> None:
+        """A database without a head that has leaves, or that the anchor knows, was emptied or replaced."""
         prefix = origin_prefix(self._database)
-        known = [line for line in self._anchored() if line.origin.startswith(prefix) and line.size]
+        lines = self._keys.anchor.lines() if self._keys.anchor is not None else ()
+        known = [line for line in lines if line.origin.startswith(prefix) and line.size]
         if known:
             raise LedgerBroken(
                 f"the anchor knows the log {known[-1].origin} of this database with {known[-1].size} events, and "
                 "the database has no log: restore it from a backup. If it was thrown away on purpose, move the "
                 "anchor file away as well",
                 at="head",
+            )
+        if tx.run(_BEYOND, (0, 0)):
+            raise LedgerBroken(
+                "there are leaves, but no head: it was deleted. Restore the database from a backup", at="head"
             )
 
     def _check_note(self, tx: Tx, head: Head) -> None:
@@ -138,21 +160,22 @@ class Sealer:
 
     def _check_anchor(self, tx: Tx, head: Head) -> None:
         """The anchor must not know more than the database, nor anything else."""
-        known = [line for line in self._anchored() if line.origin == head.origin]
-        if not known:
+        last = self._keys.anchor.last(head.origin) if self._keys.anchor is not None else None
+        if last is None:
             return
-        last = known[-1]
-        if last.size > head.frontier.size:
+        size = head.frontier.size
+        if last.size > size:
             raise LedgerBroken(
-                f"the anchor knows {last.size} sealed events, the database {head.frontier.size}: it was rolled back "
+                f"the anchor knows {last.size} sealed events, the database {size}: it was rolled back "
                 "or its tail was cut. Restore the missing events from a newer backup before sealing goes on",
-                at=f"leaf {head.frontier.size}",
+                at=f"leaf {size}",
             )
-        if root_at(hash_reader(tx), last.size) != last.root:
+        try:
+            root = head.frontier.root() if last.size == size else root_at(hash_reader(tx), last.size)
+        except HashesMissing as error:
+            raise LedgerBroken(f"the stored tree has holes: {error}", at=f"size {last.size}") from None
+        if root != last.root:
             raise LedgerBroken("the anchor has another tree than the database", at=f"size {last.size}")
-
-    def _anchored(self) -> Sequence[Anchored]:
-        return self._keys.anchor.lines() if self._keys.anchor is not None else ()
 
     def _pending(self, tx: Tx, after: tuple[int, str] | None) -> Rows:
         if after is None:
@@ -163,11 +186,21 @@ class Sealer:
 
     def _is_good(self, row: tuple[Any, ...]) -> bool:
         """Written by this installation, and the event it speaks of is there, unchanged and not sealed yet."""
-        _, _, commitment, mac, stored, leaf_index = row
+        _, _, waiting, mac, stored, salt, body, leaf_index = row
         if stored is None or leaf_index is not None:
             return False
-        known = bytes(commitment)
-        return secrets.compare_digest(self._keyed.mac(known), bytes(mac)) and known == bytes(stored)
+        try:
+            same = waiting == stored == commitment(salt, body)
+            return same and secrets.compare_digest(self._keyed.mac(waiting), mac)
+        except (TypeError, ValueError, AttributeError):  # SQLite holds any type in any column
+            return False
+
+    def _forget(self, tx: Tx, places: list[tuple[int, str]]) -> None:
+        """Delete the pending rows that were sealed."""
+        if self._database.postgresql and places:
+            tx.count(_SEALED_TOGETHER, [list(column) for column in zip(*places, strict=True)])
+        else:
+            tx.many(_SEALED, places)
 
     def _sign(self, tx: Tx, head: Head, *, fresh: bool) -> Checkpoint:
         checkpoint = Checkpoint(head.origin, head.frontier.size, head.frontier.root())
@@ -175,7 +208,8 @@ class Sealer:
             return checkpoint
         if self._keys.signing is None:
             raise ConsentKitError(
-                "this process has no signing key: set CONSENTKIT_LOG_KEY where sealing runs"
+                "this process has no signing key and cannot seal: set CONSENTKIT_LOG_KEY, or put the key file "
+                "consentkit-log.key back"
             )
         note = sign_checkpoint(checkpoint, self._keys.signing)
         state = (checkpoint.size, head.frontier.to_bytes(), LOG_ID)
@@ -187,7 +221,6 @@ class Sealer:
 
 
 def origin_prefix(database: Database) -> str:
-    """How the origins of a database's logs begin: by the name of the database."""
+    """How the origins of a database's logs begin: by the name of the database, no two of them alike."""
     name = database.engine.url.database or "ledger"
-    plain = "".join(c if c.isalnum() and c.isascii() else "-" for c in name.rsplit("/", 1)[-1])
-    return f"consentkit/{plain}/"
+    return f"consentkit/{quote(name.rsplit('/', 1)[-1], safe='')}/"

@@ -28,7 +28,7 @@ class Snapshot:
         if self._postgresql:
             cursor = self._driver.cursor(name=f"consentkit_{self._streams}")
             cursor.itersize = CHUNK
-            cursor.execute(sql.replace("?", "%s"), params)
+            cursor.execute(sql.replace("?", "%s"), params, binary=True)
         else:
             cursor = self._driver.cursor()
             cursor.arraysize = CHUNK
@@ -41,20 +41,44 @@ class Snapshot:
 
 
 @contextmanager
-def snapshot(database: Database) -> Iterator[Snapshot]:
-    """A read-only transaction. Raises StoreUnavailable."""
+def snapshot(database: Database, *, lenient: bool = False) -> Iterator[Snapshot]:
+    """A read-only transaction. Raises StoreUnavailable.
+
+    `lenient`: text that is not UTF-8, which a damaged SQLite file may hold, is given with surrogates.
+    """
     with store_errors():
         fairy = database.engine.raw_connection()
         try:
             driver: Any = fairy.dbapi_connection
-            if database.postgresql:
-                driver.rollback()
-                driver.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            elif not driver.in_transaction:
-                driver.execute("BEGIN")
+            begin = _begin_postgresql if database.postgresql else _begin_sqlite
+            begin(driver)
+            if lenient and not database.postgresql:
+                driver.text_factory = _with_surrogates
             try:
                 yield Snapshot(driver, database.postgresql)
             finally:
-                driver.rollback()
+                _end(driver, database.postgresql)
         finally:
             fairy.close()
+
+
+def _begin_postgresql(driver: Any) -> None:
+    driver.rollback()
+    if driver.autocommit:
+        driver.execute("BEGIN")
+    driver.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+
+def _begin_sqlite(driver: Any) -> None:
+    if not driver.in_transaction:
+        driver.execute("BEGIN")
+
+
+def _end(driver: Any, postgresql: bool) -> None:
+    if not postgresql:
+        driver.text_factory = str
+    driver.rollback()
+
+
+def _with_surrogates(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

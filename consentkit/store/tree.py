@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consentkit.core.errors import LedgerBroken
-from consentkit.core.merkle import Frontier, HashReader
+from consentkit.core.merkle import Frontier, HashReader, TileRoot
 from consentkit.store.database import Tx
 from consentkit.store.tables import PREFIX as _P
 
 LOG_ID = "log"
+_LEAVES = f"INSERT INTO {_P}leaf (leaf_index, bucket, event_id, hash) VALUES (?, ?, ?, ?)"
+_LEAVES_TOGETHER = (
+    f"INSERT INTO {_P}leaf (leaf_index, bucket, event_id, hash) SELECT * FROM unnest("
+    "CAST(? AS bigint[]), CAST(? AS smallint[]), CAST(? AS uuid[]), CAST(? AS bytea[]))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ def read_head(tx: Tx, *, lock: str = "") -> Head | None:
     origin, size, frontier = rows[0]
     try:
         read = Frontier.from_bytes(bytes(frontier))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise LedgerBroken(f"the head of the log is damaged: {error}", at="head") from None
     if read.size != size:
         raise LedgerBroken(f"the head says {size} leaves, its frontier {read.size}", at="head")
@@ -59,3 +64,21 @@ def hash_reader(tx: Tx) -> HashReader:
         return [bytes(row[0]) for row in rows]
 
     return read
+
+
+def add_leaves(
+    tx: Tx, first: int, places: Sequence[tuple[int, str]], hashes: Sequence[bytes], *, postgresql: bool
+) -> None:
+    """Store the leaves from index `first` on; `places`: the bucket and event id of each."""
+    if not postgresql:
+        rows = zip(range(first, first + len(places)), places, hashes, strict=True)
+        tx.many(_LEAVES, [(index, *place, value) for index, place, value in rows])
+    elif places:
+        indexes = list(range(first, first + len(places)))
+        tx.count(_LEAVES_TOGETHER, (indexes, *map(list, zip(*places, strict=True)), list(hashes)))
+
+
+def add_nodes(tx: Tx, tiles: Sequence[TileRoot]) -> None:
+    """Store the roots of full tiles."""
+    rows = [(tile.level, tile.index, tile.hash) for tile in tiles]
+    tx.many(f"INSERT INTO {_P}node (level, idx, hash) VALUES (?, ?, ?)", rows)

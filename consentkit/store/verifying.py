@@ -1,28 +1,24 @@
 """Verify the whole ledger. Never writes. Integrity (nothing was changed) and completeness (nothing is missing).
 
-Three passes over one snapshot: the tree against every signed checkpoint and the anchor; the leaves that have no
-event; the events, subject by subject, with their mapping row and state rows.
+Passes over one snapshot: the tree against every signed checkpoint and the anchor; texts and versions; leaves that
+have no event; the events, subject by subject, with their mapping row and state rows.
 """
 
-# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from consentkit.core.errors import LedgerBroken
-from consentkit.core.merkle import Frontier
-from consentkit.proof import Checkpoint, NoteInvalid, verify_checkpoint
+from consentkit.core.errors import LedgerBroken, StoreUnavailable
 from consentkit.store.database import Database
 from consentkit.store.keys import Keyed
-from consentkit.store.log_keys import LogKeys
+from consentkit.store.log_keys import Anchored, LogKeys
 from consentkit.store.sealing import origin_prefix
-from consentkit.store.snapshot import CHUNK, Snapshot, snapshot
-from consentkit.store.tables import PREFIX as _P
-from consentkit.store.tree import LOG_ID
+from consentkit.store.snapshot import snapshot
 from consentkit.store.verifying_documents import check_documents
 from consentkit.store.verifying_erasure import check_erased
-from consentkit.store.verifying_events import check_events
+from consentkit.store.verifying_events import EventCheck
+from consentkit.store.verifying_tree import check_tree
 
 INTEGRITY, COMPLETENESS = "integrity", "completeness"
 MOST_FAULTS = 100
@@ -70,6 +66,7 @@ class Report:
         self._add(Fault(COMPLETENESS, at, what))
 
     def _add(self, fault: Fault) -> None:
+        fault = Fault(fault.verdict, _printable(fault.at), _printable(fault.what))
         if len(self.faults) < MOST_FAULTS:
             self.faults.append(fault)
         else:
@@ -83,18 +80,25 @@ def broken(report: Report) -> LedgerBroken:
     return LedgerBroken(f"{first.verdict}: {first.what} at {first.at}{others}", at=first.at, report=report)
 
 
+def _printable(text: str) -> str:
+    """Text of a damaged row, fit for any terminal."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def verify(database: Database, keyed: Keyed, keys: LogKeys, progress: Progress | None = None) -> Report:
     """Check everything that can be checked from the database, the pinned public key and the anchor.
 
-    Raises StoreUnavailable when it could not look.
+    Raises StoreUnavailable when it could not look, ConsentKitError for an anchor that cannot be read.
     """
-    report = Report()
+    # Before the snapshot: what is published meanwhile may not be in it.
+    anchored = keys.anchor.lines() if keys.anchor is not None else []
     tell = progress or (lambda _: None)
-    with snapshot(database) as view:
-        _check_tree(view, database, keys, report, tell)
-        check_documents(view, report)
-        check_erased(view, report)
-        check_events(view, keyed, report, tell)
+    try:
+        report = _verify(database, keyed, keys, anchored, tell)
+    except StoreUnavailable as error:
+        if "UTF-8" not in str(error):
+            raise
+        report = _verify(database, keyed, keys, anchored, tell, lenient=True)
     if keys.anchor is None:
         report.warnings.append(
             "no anchor is set (CONSENTKIT_LOG_ANCHOR): a cut tail, a restored old backup, or events re-signed with a "
@@ -107,106 +111,23 @@ def verify(database: Database, keyed: Keyed, keys: LogKeys, progress: Progress |
     return report
 
 
-def _check_tree(view: Snapshot, database: Database, keys: LogKeys, report: Report, tell: Progress) -> None:
-    """Every checkpoint and every line of the anchor against the leaves; the stored tiles and the head as well."""
-    head = view.run(f"SELECT origin, size, frontier FROM {_P}head WHERE log_id = ?", (LOG_ID,))
-    origin, size = (head[0][0], head[0][1]) if head else (None, 0)
-    roots = _roots_to_meet(view, database, keys, origin, report)
-    frontier = Frontier()
-    nodes = view.stream(f"SELECT level, idx, hash FROM {_P}node ORDER BY level, idx")
-    stored = {(level, index): bytes(value) for level, index, value in nodes}
-    for chunk in _leaves(view, report):
-        for part in _cut(chunk, frontier.size, roots):
-            frontier, tiles = frontier.extend(part)
-            for tile in tiles:
-                if stored.pop((tile.level, tile.index), None) != tile.hash:
-                    report.changed(
-                        f"node {tile.level}/{tile.index}", "a stored tile is not that of its leaves"
-                    )
-            _meet(roots, frontier, report)
-        tell(frontier.size)
-    for where in sorted(roots):
-        report.missing(
-            f"leaf {frontier.size}",
-            f"{roots[where][0][0]} covers {where} events, the ledger has {frontier.size}",
+def _verify(
+    database: Database,
+    keyed: Keyed,
+    keys: LogKeys,
+    anchored: Sequence[Anchored],
+    tell: Progress,
+    *,
+    lenient: bool = False,
+) -> Report:
+    report = Report()
+    with snapshot(database, lenient=lenient) as view:
+        check_tree(view, keys.verifier, anchored, origin_prefix(database), report, tell)
+        published = check_documents(view, report)
+        check_erased(view, report)
+        EventCheck(view, keyed, published, report, tell).run()
+    if published.unknown_notices:
+        report.warnings.append(
+            f"{published.unknown_notices} answers name a notice whose text is not stored here"
         )
-    for level, index in stored:
-        report.changed(f"node {level}/{index}", "a stored tile has no leaves")
-    if head and (frontier.size != size or frontier.to_bytes() != bytes(head[0][2])):
-        report.changed("head", f"the head says {size} events, the leaves are {frontier.size}")
-    if frontier.size and not head:
-        report.changed("head", "there are leaves, but no head")
-    report.sealed = frontier.size
-
-
-Roots = dict[int, list[tuple[str, bytes]]]
-
-
-def _roots_to_meet(
-    view: Snapshot, database: Database, keys: LogKeys, origin: str | None, report: Report
-) -> Roots:
-    """By tree size: who claims which root."""
-    roots: Roots = {}
-    latest = -1
-    for size, note in view.run(f"SELECT tree_size, note FROM {_P}checkpoint ORDER BY tree_size"):
-        report.checkpoints += 1
-        try:
-            signed = verify_checkpoint(note, keys.verifier, origin or "")
-        except NoteInvalid as error:
-            report.changed(f"checkpoint {size}", f"the checkpoint does not verify: {error}")
-            continue
-        if signed.size != size:
-            report.changed(f"checkpoint {size}", f"the signed checkpoint is of {signed.size} events")
-        _claim(roots, "the signed checkpoint", signed)
-        latest = signed.size
-    prefix = origin_prefix(database)
-    for line in keys.anchor.lines() if keys.anchor is not None else ():
-        if line.origin == origin:
-            report.anchored += 1
-            _claim(roots, "the anchor", Checkpoint(line.origin, line.size, line.root))
-        elif line.origin.startswith(prefix) and line.size:
-            report.missing(
-                "head", f"the anchor knows another log of this database, {line.origin}: it was replaced"
-            )
-    head = view.run(f"SELECT size FROM {_P}head WHERE log_id = ?", (LOG_ID,))
-    if head and head[0][0] != max(latest, 0):
-        report.missing(f"checkpoint {head[0][0]}", "the head has no signed checkpoint")
-    return roots
-
-
-def _claim(roots: Roots, who: str, checkpoint: Checkpoint) -> None:
-    roots.setdefault(checkpoint.size, []).append((who, checkpoint.root))
-
-
-def _meet(roots: Roots, frontier: Frontier, report: Report) -> None:
-    for who, root in roots.pop(frontier.size, ()):
-        if root != frontier.root():
-            report.changed(
-                f"leaf {frontier.size}", f"{who} of {frontier.size} events has another root than the leaves"
-            )
-
-
-def _leaves(view: Snapshot, report: Report) -> Iterator[list[bytes]]:
-    """Leaf hashes in order, in chunks; the indexes must be dense. An empty chunk first meets size 0."""
-    yield []
-    chunk: list[bytes] = []
-    expected = 0
-    for index, value in view.stream(f"SELECT leaf_index, hash FROM {_P}leaf ORDER BY leaf_index"):
-        if index != expected:
-            report.missing(f"leaf {expected}", f"the leaves from {expected} to {index - 1} are not there")
-            expected = index
-        chunk.append(bytes(value))
-        expected += 1
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    yield chunk
-
-
-def _cut(chunk: list[bytes], size: int, roots: Roots) -> Iterator[list[bytes]]:
-    """The chunk in parts that end at the sizes somebody makes a claim about."""
-    stops = sorted(stop - size for stop in roots if size < stop < size + len(chunk))
-    start = 0
-    for stop in (*stops, len(chunk)):
-        yield chunk[start:stop]
-        start = stop
+    return report

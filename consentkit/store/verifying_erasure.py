@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from consentkit.core.terms import Action
@@ -14,13 +15,21 @@ if TYPE_CHECKING:
     from consentkit.store.verifying import Report
 
 _WITHOUT_EVENT = (
-    "SELECT l.leaf_index, l.event_id, x.leaf_index, r.event_id, r.action, r.body "
+    "SELECT l.leaf_index, CAST(l.event_id AS TEXT), x.leaf_index, CAST(r.event_id AS TEXT), r.action, r.body "
     f"FROM {_P}leaf l LEFT JOIN {_P}event e ON e.bucket = l.bucket AND e.event_id = l.event_id "
     f"LEFT JOIN {_P}erasure x ON x.bucket = l.bucket AND x.event_id = l.event_id "
     f"LEFT JOIN {_P}event r ON r.bucket = x.bucket AND r.event_id = x.record_id "
     "WHERE e.event_id IS NULL ORDER BY l.leaf_index"
 )
-_DOUBLE = f"SELECT event_id, COUNT(*) FROM {_P}leaf GROUP BY bucket, event_id HAVING COUNT(*) > 1"
+_DOUBLE = (
+    f"SELECT CAST(event_id AS TEXT), COUNT(*) FROM {_P}leaf GROUP BY bucket, event_id HAVING COUNT(*) > 1"
+)
+_NOT_ERASED = (
+    f"SELECT CAST(x.event_id AS TEXT), e.bucket FROM {_P}erasure x "
+    f"LEFT JOIN {_P}leaf l ON l.bucket = x.bucket AND l.event_id = x.event_id "
+    f"LEFT JOIN {_P}event e ON e.bucket = x.bucket AND e.event_id = x.event_id "
+    "WHERE l.leaf_index IS NULL OR e.bucket IS NOT NULL"
+)
 
 
 def check_erased(view: Snapshot, report: Report) -> None:
@@ -33,16 +42,25 @@ def check_erased(view: Snapshot, report: Report) -> None:
             report.missing(where, "the record of erasure does not list this event")
     for event_id, times in view.stream(_DOUBLE):
         report.changed(f"event {event_id}", f"the event has {times} leaves")
+    for event_id, there in view.stream(_NOT_ERASED):
+        what = "was never sealed" if there is None else "is still there"
+        report.changed(f"event {event_id}", f"it is entered as erased, and {what}")
 
 
 def lists(body: str, index: int) -> bool:
     """Whether a record's ranges, such as `3-7,12`, name a leaf."""
-    ranges = str(json.loads(body).get("leaves") or "")
-    for part in filter(None, ranges.split(",")):
-        first, _, last = part.partition("-")
-        if int(first) <= index <= int(last or first):
-            return True
-    return False
+    return any(first <= index <= last for first, last in _listed(body))
+
+
+@lru_cache(maxsize=4)
+def _listed(body: str) -> list[tuple[int, int]]:
+    """The ranges that a record lists; none for one that cannot be read."""
+    try:
+        parts = str(json.loads(body).get("leaves") or "").split(",")
+        bounds = [part.partition("-") for part in parts if part]
+        return [(int(first), int(last or first)) for first, _, last in bounds]
+    except (ValueError, TypeError, AttributeError):
+        return []
 
 
 def ranges(indexes: list[int]) -> str:
