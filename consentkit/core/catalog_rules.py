@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from datetime import datetime
+from dataclasses import fields, is_dataclass, replace
+from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from consentkit.core.catalog import (
     MinorRules,
     Party,
     Policy,
+    PolicyVersion,
     Purpose,
     Site,
     slug,
@@ -206,9 +208,9 @@ def _check_acceptance(change: Change, methods: Iterable[str], where: str) -> Non
             raise CatalogError(
                 f"method {method!r} is not known", key=where, mend=f"Known: {', '.join(known)}"
             )
-        if change is Change.REDUCES_RIGHTS and method == "continued_use":
-            mend = f"List {' or '.join(EXPRESS_METHODS)}"
-            raise CatalogError("less rights need an express act", key=where, mend=mend)
+        if change is Change.REDUCES_RIGHTS and method not in EXPRESS_METHODS:
+            mend = f"List {' or '.join(EXPRESS_METHODS)}, or leave the list out"
+            raise CatalogError(f"less rights need an express act, not {method!r}", key=where, mend=mend)
 
 
 def _check_durations(catalog: Catalog) -> None:
@@ -228,9 +230,9 @@ def _check_durations(catalog: Catalog) -> None:
         try:
             if text is not None:
                 Duration.parse(text)
-        except ValueError:
+        except ValueError as error:
             mend = "Write P6M for six months, P30D for thirty days"
-            raise CatalogError(f"{text!r} is not an ISO 8601 duration", key=where, mend=mend) from None
+            raise CatalogError(str(error), key=where, mend=mend) from None
 
 
 def _member(key: str, known: Mapping[str, object], where: str, what: str) -> None:
@@ -280,13 +282,21 @@ def _longer(was: str, now: str) -> bool:
 
 
 def canonical(catalog: Catalog) -> str:
-    """The whole catalogue as canonical JSON: what `publish` stores."""
+    """The whole catalogue as canonical JSON: what `publish` stores. Texts of policies stand there by digest."""
     return json.dumps(
-        asdict(catalog), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+        _plain(catalog), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no place in a catalogue")
+    if isinstance(value, PolicyVersion):
+        shown = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        digests = {locale: hashlib.sha256(text.encode()).hexdigest() for locale, text in value.texts.items()}
+        return {**shown, "texts": digests}
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value.isoformat() if isinstance(value, date) else value

@@ -195,7 +195,7 @@ def restricted_jcs(value: dict[str, Any]) -> str:
     For this subset the standard library's encoder with sorted keys gives the same bytes.
     """
     for key, part in value.items():
-        if not key.isascii() or isinstance(part, float):
+        if not key.isascii() or not (part is None or isinstance(part, (str, int))):
             raise ValueError(f"{key!r}: only ASCII keys, text, booleans, null and integers can be recorded")
         if isinstance(part, int) and abs(part) > _MAX_INT:
             raise ValueError(f"{key!r}: {part} is too large to be recorded exactly")

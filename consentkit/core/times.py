@@ -36,7 +36,7 @@ def from_us(us: int) -> datetime:
 
 def rfc3339(us: int) -> str:
     """RFC 3339 text in UTC with microseconds, such as `2026-01-31T12:00:00.000000Z`."""
-    return from_us(us).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return from_us(us).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,14 @@ class Duration:
 
     @classmethod
     def parse(cls, text: str) -> Duration:
-        """Read `P6M`, `P30D`, `P1Y6M`, `PT15M`. Raises ValueError for anything else."""
+        """Read `P6M`, `P30D`, `P1Y6M`, `PT15M`. Raises ValueError for anything else, and for centuries."""
         found = _DURATION.fullmatch(text) if isinstance(text, str) else None
-        if found is None:
+        if found is None or max(map(len, filter(None, found.groups()))) > 4:
             raise ValueError(f"{text!r} is not an ISO 8601 duration such as P6M or P30D")
         years, months, weeks, days, hours, minutes, seconds = (int(n or 0) for n in found.groups())
         rest = timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
+        if years * 366 + months * 31 + rest.days > 36_600:
+            raise ValueError(f"{text!r} is longer than a hundred years")
         return cls(text, 12 * years + months, rest)
 
     def after(self, us: int) -> int:

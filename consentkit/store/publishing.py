@@ -112,6 +112,8 @@ def publish(catalog: Catalog, database: Database, now_us: int) -> list[Step]:
     """Store texts, notices, versions and catalogue, all or nothing. Raises CatalogError, StoreUnavailable."""
 
     def work(tx: Tx) -> list[Step]:
+        if database.postgresql:  # one at a time, so that two never give the same ordinal
+            tx.count(f"LOCK TABLE {_P}policy_version, {_P}purpose_version IN SHARE ROW EXCLUSIVE MODE")
         known = read_published(tx)
         steps = plan(catalog, known)
         _store_documents(tx, _documents(catalog), now_us)
