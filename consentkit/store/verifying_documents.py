@@ -73,7 +73,7 @@ class _Catalogues:
             self.purposes.setdefault(row, set()).add(stored_us)
         for policy in catalogue["policies"].values():
             for ordinal, version in enumerate(policy["versions"], start=1):
-                texts = {locale: digest(text) for locale, text in version["texts"].items()}
+                texts = version["texts"]
                 for named in texts.values():
                     self.media_types.setdefault(named, set()).add(version["media_type"])
                 written = (json.dumps(version["acceptance"]), json.dumps(texts, sort_keys=True))
