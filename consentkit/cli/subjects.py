@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 from flask.cli import with_appcontext
 
-from consentkit.cli.printing import Failure, NotKnown, note, printable, table, when, wrapped
+from consentkit.cli.printing import NotKnown, note, printable, table, when, wrapped
 from consentkit.core.record import Event
 from consentkit.core.terms import Basis, Kind
-from consentkit.core.times import from_us, rfc3339
+from consentkit.core.times import rfc3339
 from consentkit.kit import Kit
 from consentkit.kit_ledger import event_json
 from consentkit.store.reading import SubjectState
 from consentkit.web.state import current_state
 
 F = TypeVar("F", bound=Callable[..., Any])
-_REASON = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}")
 
 
 def _tenant(command: F) -> F:
@@ -120,24 +118,28 @@ def export(subject: str, tenant: str) -> None:
 @click.command("erase", short_help="Erase SUBJECT (GDPR 17). Cannot be undone.")
 @click.argument("subject")
 @click.option("--reason", default="art17", show_default=True, help="A short code; it is kept for ever.")
+@click.option(
+    "--mode",
+    type=click.Choice(["unlink", "destroy"]),
+    default="unlink",
+    show_default=True,
+    help="Keep the events under a pseudonym, as proof, or destroy them.",
+)
 @_tenant
 @with_appcontext
-def erase(subject: str, reason: str, tenant: str) -> None:
-    """Erase SUBJECT (GDPR 17): from now on nothing that needs consent is allowed.
+def erase(subject: str, reason: str, mode: str, tenant: str) -> None:
+    """Erase SUBJECT (GDPR 17): nothing that needs consent is allowed any more.
 
-    The events stay, as proof, under a pseudonym. Cannot be undone. Exit
-    status 1 when the ledger does not know the subject.
+    Cannot be undone. Exit status 1 when the ledger does not know the subject.
     """
-    if not _REASON.fullmatch(reason):
-        raise Failure("--reason is a code such as art17: no name, no sentence, it is never deleted")
     kit, state = _looked_up(subject, tenant)
     if state.key is None:
         raise _unknown(subject, tenant)
-    if state.facts.erased_us is not None:
-        click.echo(f"Erased already, {when(from_us(state.facts.erased_us))} UTC.")
-        return
-    (event,) = kit.erase(subject, reason=reason, tenant=tenant)
-    click.echo(f"Erased, {when(event.recorded_at)} UTC, event {event.event_id}")
+    events = kit.erase(subject, reason=reason, mode=mode, tenant=tenant)
+    for event in events:
+        click.echo(f"Erased, {when(event.recorded_at)} UTC, event {event.event_id}")
+    if not events:
+        click.echo("Nothing is left to erase.")
 
 
 def _looked_up(subject: str, tenant: str) -> tuple[Kit, SubjectState]:

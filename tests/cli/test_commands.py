@@ -303,14 +303,21 @@ def test_erase(app: Flask, consent: Consent) -> None:
     done = consent("erase", "u-1", "--reason", "art17")
     assert done.stdout.startswith("Erased, ")
     assert "blocked  ERASED" in consent("show", "u-1").stdout
-    assert consent("erase", "u-1").stdout.startswith("Erased already, ")
+    assert consent("erase", "u-1").stdout == "Nothing is left to erase.\n"
+
+
+def test_erasing_may_destroy_the_events(app: Flask, consent: Consent) -> None:
+    given(app, "u-1", "newsletter")
+    assert consent("erase", "u-1", "--mode", "destroy").exit_code == 0
+    exported = json.loads(consent("export", "u-1").stdout)
+    assert "newsletter" not in [event["item"] for event in exported["events"]]
 
 
 def test_the_reason_of_an_erasure_is_no_sentence(app: Flask, consent: Consent) -> None:
     given(app, "u-1", "newsletter")
     done = consent("erase", "u-1", "--reason", "Ann Smith asked by phone")
     assert done.exit_code == 2
-    assert "--reason is a code such as art17" in errors(done)
+    assert "short word such as art17" in errors(done)
     assert "ERASED" not in consent("show", "u-1").stdout
 
 
