@@ -156,6 +156,7 @@ class PolicySchema(Schema):
     title = LocalText(required=True)
     required = fields.Bool(truthy={True}, falsy={False})
     kind = one_of(["policy", "announcement"])
+    audience = one_of(["all", "selected"])
     minors = one_of(["guardian", "allowed"])
     versions = fields.List(fields.Nested(PolicyVersionSchema), required=True)
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Unpack
 
-from consentkit.core.choices import Manner, accepting, declining, denying, giving, lifting, restricting
+from consentkit.core.choices import Manner, denying, giving, lifting, restricting
 from consentkit.core.gate import OBJECTION
 from consentkit.core.record import Answer, Event
 from consentkit.core.terms import Action
+from consentkit.kit_policies import PolicyVerbs
 from consentkit.kit_record import How, Keys, keys_of, refuse_visitor
 from consentkit.kit_subject import SubjectVerbs
 
 
-class Verbs(SubjectVerbs):
+class Verbs(SubjectVerbs, PolicyVerbs):
     """Recording verbs. Each is one transaction: all of its events, or none."""
 
     def give(self, subject: str, items: Keys, *, renew: bool = False, **how: Unpack[How]) -> list[Event]:
@@ -61,38 +61,6 @@ class Verbs(SubjectVerbs):
             return said + (denying(catalog, withdraw, manner, Action.WITHDRAWN) if withdraw else [])
 
         return self._say(subject, answers, how)
-
-    def accept(self, subject: str, policy: str, **how: Unpack[How]) -> list[Event]:
-        """Record the acceptance of a policy, or of each policy of a bundle.
-
-        Without `notice=` the digest of the current text in `locale=` is recorded.
-        Raises NoticeOutdated, ChoiceRejected, UnknownPolicy, StoreUnavailable, ValueError.
-        """
-        refuse_visitor(subject)
-        runtime = self.runtime
-        return self._say(subject, lambda m: accepting(runtime.catalog, runtime.published, policy, m), how)
-
-    def accept_shown(self, subject: str, shown: Mapping[str, str], **how: Unpack[How]) -> list[Event]:
-        """Accept policies in one act, each by the digest of the text that was shown: the page's verb.
-
-        Raises what `accept` raises; then nothing is recorded.
-        """
-
-        def answers(manner: Manner) -> list[Answer]:
-            catalog, published = self.runtime.catalog, self.runtime.published
-            acts = (
-                accepting(catalog, published, key, replace(manner, notice=digest))
-                for key, digest in shown.items()
-            )
-            return [answer for act in acts for answer in act]
-
-        return self._say(subject, answers, how)
-
-    def decline(self, subject: str, policy: str, **how: Unpack[How]) -> list[Event]:
-        """Record that a policy was declined: an answer like any other."""
-        return self._say(
-            subject, lambda m: declining(self.runtime.catalog, self.runtime.published, policy, m), how
-        )
 
     def restrict(self, subject: str, **how: Unpack[How]) -> list[Event]:
         """Restrict all processing for a subject (GDPR 18) until `lift`."""

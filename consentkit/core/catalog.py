@@ -117,7 +117,7 @@ class PolicyVersion:
     version: str
     change: Change = Change.MATERIAL
     effective: datetime | None = None
-    acceptance: Sequence[str] = ACCEPTANCE_METHODS
+    acceptance: Sequence[str] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "text/markdown"
@@ -125,6 +125,9 @@ class PolicyVersion:
 
     def __post_init__(self) -> None:
         _as_term(self, "change", Change, f"policies.versions.{self.version}.change")
+        if not self.acceptance:
+            express = self.change is Change.REDUCES_RIGHTS
+            object.__setattr__(self, "acceptance", EXPRESS_METHODS if express else ACCEPTANCE_METHODS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,7 @@ class Policy:
     versions: Sequence[PolicyVersion] = ()
     required: bool = False
     kind: str = "policy"
+    audience: str = "all"
     minors: str = "allowed"
 
 

@@ -9,10 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from consentkit.core.catalog import Catalog, Policy, Purpose
-from consentkit.core.errors import ChoiceRejected, NoticeOutdated, SeparateConsentNeeded
+from consentkit.core.catalog import Catalog, Purpose
+from consentkit.core.errors import ChoiceRejected, SeparateConsentNeeded
 from consentkit.core.gate import OBJECTION, RESTRICTION
-from consentkit.core.published import PolicyRelease, Published
 from consentkit.core.record import Answer
 from consentkit.core.terms import Action, Basis, Kind, Method
 from consentkit.core.times import Duration
@@ -77,34 +76,12 @@ def denying(catalog: Catalog, keys: Sequence[str], how: Manner, action: Action) 
     named = [key for key in keys if key not in documents]
     answers = [_answer(p, action, how) for p in _purposes(catalog, named)] if named else []
     policies = dict.fromkeys(p.key for key in documents for p in catalog.policies_of(key))
-    return answers + [_say(how, Kind.POLICY, key, action) for key in policies]
-
-
-def accepting(catalog: Catalog, published: Published, key: str, how: Manner) -> list[Answer]:
-    """One acceptance per policy of a policy or bundle, all or none. Raises ChoiceRejected, NoticeOutdated."""
-    if how.actor != "subject" and not how.actor.startswith("guardian:"):
-        raise ChoiceRejected(f"the {how.actor} cannot accept for a person")
-    policies = catalog.policies_of(key)
-    if how.notice is not None and len(policies) > 1:
-        raise ChoiceRejected(
-            "a bundle's policies have a text each: leave notice= out, or accept them one by one"
-        )
-    return [_acceptance(catalog, published, policy, how) for policy in policies]
-
-
-def declining(catalog: Catalog, published: Published, key: str, how: Manner) -> list[Answer]:
-    """A refusal of each policy of a policy or bundle: an answer like any other."""
-    answers = []
-    for policy in catalog.policies_of(key):
-        release = published.in_force(policy.key, how.at_us)
-        version, ordinal = (release.version, release.ordinal) if release else (None, 0)
-        answers.append(_say(how, Kind.POLICY, policy.key, Action.DECLINED, version, ordinal))
-    return answers
+    return answers + [say(how, Kind.POLICY, key, action) for key in policies]
 
 
 def restricting(how: Manner, action: Action, what: Sequence[str] = (RESTRICTION,)) -> list[Answer]:
     """A restriction, an objection to everything, or their end, about the subject as a whole (GDPR 18, 21)."""
-    return [_say(how, Kind.SUBJECT, item, action) for item in what]
+    return [say(how, Kind.SUBJECT, item, action) for item in what]
 
 
 def lifting(catalog: Catalog, keys: Sequence[str], how: Manner) -> list[Answer]:
@@ -139,42 +116,16 @@ def _check_givable(purpose: Purpose, how: Manner) -> None:
 
 
 def _answer(purpose: Purpose, action: Action, how: Manner) -> Answer:
-    return _say(how, Kind.PURPOSE, purpose.key, action, str(purpose.version), purpose.version)
+    return say(how, Kind.PURPOSE, purpose.key, action, str(purpose.version), purpose.version)
 
 
-def _say(
+def say(
     how: Manner, kind: Kind, item: str, action: Action, version: str | None = None, ordinal: int = 0
 ) -> Answer:
+    """An answer in this manner about one item in one version."""
     said = (how.scope, how.actor, how.method, how.locale, how.notice, how.level)
     return Answer(kind, item, action, version, ordinal, *said)
 
 
 def _expiry(purpose: Purpose, at_us: int) -> int | None:
     return Duration.parse(purpose.valid_for).after(at_us) if purpose.valid_for else None
-
-
-def _acceptance(catalog: Catalog, published: Published, policy: Policy, how: Manner) -> Answer:
-    release = published.in_force(policy.key, how.at_us)
-    if release is None:
-        raise ChoiceRejected(f"policy {policy.key!r} has no published version: run `flask consent publish`")
-    asked = how.locale or ""
-    locale = asked if asked in release.texts else catalog.site.default_locale
-    current = release.texts[locale]
-    if how.notice is not None:
-        release = _release_shown(published, release, how.notice, current)
-    if how.method not in release.acceptance:
-        raise ChoiceRejected(
-            f"policy {policy.key!r} is accepted by {', '.join(release.acceptance)}, not by {how.method}"
-        )
-    shown = replace(how, locale=locale, notice=how.notice or current)
-    return _say(shown, Kind.POLICY, policy.key, Action.ACCEPTED, release.version, release.ordinal)
-
-
-def _release_shown(published: Published, current: PolicyRelease, notice: str, digest: str) -> PolicyRelease:
-    """The version in force or a later one that has this text. Raises NoticeOutdated."""
-    for release in published.policies[current.policy]:
-        if release.ordinal >= current.ordinal and notice in release.texts.values():
-            return release
-    raise NoticeOutdated(
-        f"policy {current.policy!r} has another text now; show it and ask again", current=digest
-    )

@@ -56,6 +56,17 @@ class Published:
             floor -= 1
         return floor
 
+    def strictest(self, policy: str, after: int, upto: int) -> Change | None:
+        """The highest class among the versions after one ordinal and up to another; None when there is none."""
+        classes = [r.change for r in self.policies.get(policy, ()) if after < r.ordinal <= upto]
+        return max(classes, key=list(Change).index, default=None)
+
+    def announced(self, policy: str, at_us: int) -> tuple[PolicyRelease, ...]:
+        """Versions that are published and not in force yet, the next one first."""
+        current = self.in_force(policy, at_us)
+        known = current.ordinal if current is not None else 0
+        return tuple(r for r in self.policies.get(policy, ()) if r.ordinal > known)
+
     def purpose_version(self, purpose: str, at_us: int) -> int | None:
         """The version of a purpose that was asked at a moment; before the first, the first."""
         releases = self.purposes.get(purpose, ())

@@ -126,7 +126,7 @@ class LedgerWriter:
         def work(tx: Tx) -> None:
             known = self.find(tx, tenant, subject, lock=True)
             if known is None or known.facts.erased_us is None:
-                self._subject(tx, act)
+                self.known(tx, act)
 
         self.database.write(work, connection)
 
@@ -135,7 +135,7 @@ class LedgerWriter:
 
         `alone`: nobody else writes about the subject meanwhile, and the act is later than every answer.
         """
-        known = self._subject(tx, act, whole=alone)
+        known = self.known(tx, act, whole=alone)
         now_us = self.clock.tick()
         if alone:
             latest_us = tx.run(sql.LATEST_STATE, (act.bucket, known.key))[0][0] or 0
@@ -174,7 +174,7 @@ class LedgerWriter:
     def _pending_params(self, stored: Entry) -> Params:
         return (stored.stamp.bucket, stored.event_id, stored.commitment, self.keyed.mac(stored.commitment))
 
-    def _subject(self, tx: Tx, act: Act, *, whole: bool = False) -> Known:
+    def known(self, tx: Tx, act: Act, *, whole: bool = False) -> Known:
         """The subject's mapping row, made when it is missing; an erased one gives way to a new one."""
         for _ in range(3):
             known = self.find(tx, act.tenant, act.subject, lock=True, whole=whole)

@@ -131,7 +131,7 @@ def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choi
     withdraw = [key for key in deny if key in granted_before]
     refuse = [key for key in deny if key not in granted_before and not kit.catalog.purposes[key].scoped]
     if choice.decision == "withdraw-all" and withdraw:
-        refuse = []
+        refuse = [key for key in refuse if current().decide(f"purpose:{key}").allowed]
     method = Method.FORM if choice.decision == "save" else Method.BUTTON
     notice = choice.notice or kit.notice(locale).digest
     if give or refuse or withdraw:

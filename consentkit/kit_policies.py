@@ -1,0 +1,161 @@
+"""Verbs and questions about policies: accept, decline, what was shown to whom, what has to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Unpack
+
+from consentkit.core.acceptance import Past, accepting, continues, declining
+from consentkit.core.announcing import Announcement, announcements
+from consentkit.core.choices import Manner, say
+from consentkit.core.errors import ChoiceRejected
+from consentkit.core.record import Answer, Event
+from consentkit.core.terms import Action, Kind, Method, Status
+from consentkit.core.times import to_us
+from consentkit.kit_ledger import Ledger
+from consentkit.kit_record import How, Recorder, check_subject, refuse_visitor
+from consentkit.store.notifying import record_once, to_tell
+
+
+class PolicyVerbs(Recorder):
+    """Policies are accepted, not consented to: a contract or a notice, in one version and language."""
+
+    def accept(self, subject: str, policy: str, **how: Unpack[How]) -> list[Event]:
+        """Record the acceptance of a policy, or of each policy of a bundle.
+
+        Without `notice=` the digest of the current text in `locale=` is recorded. The digest of a version that
+        is announced accepts that one early. Raises NoticeOutdated, ChoiceRejected (also for an act that the
+        version, or a version since the last acceptance, does not allow), UnknownPolicy, StoreUnavailable,
+        ValueError.
+        """
+        refuse_visitor(subject)
+        runtime, past = self.runtime, self._past(subject, how)
+        return self._say(
+            subject, lambda m: accepting(runtime.catalog, runtime.published, policy, m, past), how
+        )
+
+    def accept_shown(self, subject: str, shown: Mapping[str, str], **how: Unpack[How]) -> list[Event]:
+        """Accept policies in one act, each by the digest of the text that was shown: the page's verb.
+
+        Raises what `accept` raises; then nothing is recorded.
+        """
+        past = self._past(subject, how)
+
+        def answers(manner: Manner) -> list[Answer]:
+            catalog, published = self.runtime.catalog, self.runtime.published
+            acts = (
+                accepting(catalog, published, key, replace(manner, notice=digest), past)
+                for key, digest in shown.items()
+            )
+            return [answer for act in acts for answer in act]
+
+        return self._say(subject, answers, how)
+
+    def decline(self, subject: str, policy: str, **how: Unpack[How]) -> list[Event]:
+        """Record that a policy was declined: an answer like any other."""
+        return self._say(
+            subject, lambda m: declining(self.runtime.catalog, self.runtime.published, policy, m), how
+        )
+
+    def announcements(self, subject: str | None, *, tenant: str | None = None) -> tuple[Announcement, ...]:
+        """What has to be shown to a subject (None: to somebody without identity). Raises StoreUnavailable."""
+        runtime = self.runtime
+        runtime.ensure()
+        rows = runtime.reader.state(tenant or "", subject).rows if subject is not None else ()
+        return announcements(runtime.catalog, runtime.published, rows, runtime.clock.now())
+
+    def notified(
+        self, subject: str, key: str, *, version: str | None = None, **how: Unpack[How]
+    ) -> list[Event]:
+        """Record that the notice of a version, or an announcement, was really shown: once per subject and version.
+
+        Without `version=`: the next coming one, else the one in force. An empty list: it was recorded before.
+        Raises UnknownPolicy, ChoiceRejected for an unknown version, StoreUnavailable, ValueError.
+        """
+        check_subject(subject, how.get("tenant"))
+        self.runtime.ensure()
+        manner = Manner(
+            self.runtime.clock.now(), method=str(how.get("method", "code")), locale=how.get("locale")
+        )
+        manner.check()
+        answer = self._notice_of(key, version, manner)
+        events = record_once(self.runtime.writer, how.get("tenant") or "", subject, [answer])
+        self._recorded(subject, how.get("tenant") or "", events)
+        return events
+
+    def acknowledge(self, subject: str, key: str, **how: Unpack[How]) -> list[Event]:
+        """Record that a subject has seen an announcement or a coming version: it is not shown again."""
+
+        def answers(manner: Manner) -> list[Answer]:
+            shown = self._notice_of(key, None, manner)
+            return [replace(shown, kind=Kind.ANNOUNCEMENT, action=Action.ACCEPTED)]
+
+        return self._say(subject, answers, how)
+
+    def announce(self, key: str, subjects: Iterable[str], *, tenant: str | None = None) -> int:
+        """Address an announcement to a selection of subjects (`audience = "selected"`); how many. Streams."""
+        count = 0
+        for subject in subjects:
+            how: How = {"tenant": tenant, "method": Method.CODE.value, "actor": "operator"}
+            self._say(
+                subject, lambda m: [replace(self._notice_of(key, None, m), action=Action.REQUESTED)], how
+            )
+            count += 1
+        return count
+
+    def continue_use(self, subject: str, *, tenant: str | None = None) -> list[Event]:
+        """The subject goes on using the service: accept every policy whose version in force allows it so.
+
+        Only where the change was shown to this subject before its date (see `notified`). Never for a purpose.
+        """
+        runtime, how = self.runtime, How(method=Method.CONTINUED_USE.value, tenant=tenant)
+        past, now_us = self._past(subject, how), runtime.clock.now()
+        keys = [key for key in runtime.catalog.policies if continues(runtime.published, key, past, now_us)]
+        if not keys:
+            return []
+        return self._say(
+            subject,
+            lambda m: [a for k in keys for a in accepting(runtime.catalog, runtime.published, k, m, past)],
+            how,
+        )
+
+    def to_tell(self, policy: str, *, tenant: str | None = None) -> Iterator[str]:
+        """Accounts to be told of the newest version of a policy, and not told yet. Streams. Raises UnknownPolicy."""
+        self.runtime.catalog.policy(policy)
+        release = self.runtime.published.policies[policy][-1]
+        return to_tell(self.runtime.database, tenant or "", policy, release.ordinal, release.version)
+
+    def _notice_of(self, key: str, version: str | None, how: Manner) -> Answer:
+        """The `notified` answer about a version: the named one, else the newest."""
+        policy = self.runtime.catalog.policy(key)
+        releases = self.runtime.published.policies[key]
+        release = (
+            releases[-1] if version is None else next((r for r in releases if r.version == version), None)
+        )
+        if release is None:
+            raise ChoiceRejected(f"policy {key!r} has no published version {version!r}")
+        kind = Kind.ANNOUNCEMENT if policy.kind == "announcement" else Kind.POLICY
+        asked = how.locale or ""
+        locale = asked if asked in release.texts else self.runtime.catalog.site.default_locale
+        shown = replace(how, locale=locale, notice=release.texts[locale])
+        return say(shown, kind, key, Action.NOTIFIED, release.version, release.ordinal)
+
+    def _past(self, subject: str, how: How) -> Past:
+        """What the subject accepted; what was shown to it only where that matters."""
+        check_subject(subject, how.get("tenant"))
+        self.runtime.ensure()
+        tenant = how.get("tenant") or ""
+        rows = self.runtime.reader.state(tenant, subject).rows
+        own = [
+            r for r in rows if r.kind == Kind.POLICY and r.actor == "subject" and r.status == Status.ACCEPTED
+        ]
+        accepted = {row.item: row.version for row in own}
+        if how.get("method") != Method.CONTINUED_USE:
+            return Past(accepted)
+        events = Ledger(self.runtime).events(subject=subject, tenant=tenant, action=Action.NOTIFIED.value)
+        shown: dict[tuple[str, str], int] = {}
+        for event in events:
+            if isinstance(event, Event) and event.version is not None:
+                shown.setdefault((event.item, event.version), to_us(event.effective_at))
+        return Past(accepted, shown)
