@@ -22,6 +22,7 @@ class Rulebook:
     published: Published
     rules: Mapping[str, Rule]
     core: tuple[str, ...]
+    since_us: int
     until_us: int | None
     _asked: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
 
@@ -33,8 +34,8 @@ class Rulebook:
         return found
 
     def holds(self, at_us: int) -> bool:
-        """Whether the rules still hold: a policy version may come into force."""
-        return self.until_us is None or at_us < self.until_us
+        """Whether the rules hold at a moment: a policy version may come into force, or the clock go back."""
+        return self.since_us <= at_us and (self.until_us is None or at_us < self.until_us)
 
 
 def rulebook(catalog: Catalog, published: Published, at_us: int, *, past: bool = False) -> Rulebook:
@@ -42,7 +43,7 @@ def rulebook(catalog: Catalog, published: Published, at_us: int, *, past: bool =
     rules = {p.key: _purpose_rule(catalog, p, published, at_us, past) for p in catalog.purposes.values()}
     rules |= {p.key: _policy_rule(p, published, at_us) for p in catalog.policies.values()}
     coming = [r.effective_us for rs in published.policies.values() for r in rs if r.effective_us > at_us]
-    return Rulebook(catalog, published, rules, catalog.core_purposes, min(coming, default=None))
+    return Rulebook(catalog, published, rules, catalog.core_purposes, at_us, min(coming, default=None))
 
 
 def _purpose_rule(catalog: Catalog, purpose: Purpose, published: Published, at_us: int, past: bool) -> Rule:
