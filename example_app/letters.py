@@ -25,7 +25,7 @@ def send_letter(account: str) -> None:
 @blueprint.get("/letter")
 def letter() -> str:
     """What the letter is, and the form. The template asks `consents.allows("newsletter")`."""
-    return render("letter.html", purpose=_purpose(), said=request.args.get("said"))
+    return _letter_page(request.args.get("said"))
 
 
 @blueprint.post("/letter")
@@ -39,7 +39,7 @@ def letter_answer() -> Response | tuple[str, int]:
         consent.withdraw(account, "newsletter", method="form", locale=edition())
         return redirect(link("letters.letter", said="stopped"), 303)
     if not request.form.get("yes"):
-        return render("letter.html", purpose=_purpose(), said="missing_tick"), 422
+        return _letter_page("missing_tick"), 422
     consent.give(
         account, "newsletter", method="form", locale=edition(), notice=consent.notice(edition()).digest
     )
@@ -51,6 +51,10 @@ def letter_answer() -> Response | tuple[str, int]:
 def letters() -> str:
     """The earlier letters, for who gets the letter."""
     return render("letters.html", letters=collection("letters", edition()), subject=current_consents.subject)
+
+
+def _letter_page(said: str | None) -> str:
+    return render("letter.html", purpose=_purpose(), said=said, signed_in="account" in session)
 
 
 def _purpose() -> dict[str, Any]:

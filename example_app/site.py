@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
-from flask import current_app, has_request_context, render_template, request, session, url_for
+from flask import current_app, has_request_context, render_template, request, url_for
 
 from consentkit import ConsentKit
 from example_app.database import Database
@@ -73,7 +73,6 @@ def template_values() -> dict[str, Any]:
         "locale": edition(),
         "page_url": link,
         "other_edition": other_edition,
-        "signed_in": bool(session.get("account")),
         "words": words,
         "w": words(edition()),
     }

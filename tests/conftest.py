@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from sqlalchemy import Engine
 
 PARTS = {"browser": "browser_type", "pg": "pg_server"}  # and the fixture that all of its tests come to
@@ -104,11 +104,24 @@ def browser_type_launch_args(
     return arguments
 
 
+def _read_whole(app: WSGIApplication) -> WSGIApplication:
+    """Close a response before it is sent: werkzeug's server forgets to when the browser has gone away."""
+
+    def read(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        parts = app(environ, start_response)
+        try:
+            return [b"".join(parts)]
+        finally:
+            getattr(parts, "close", lambda: None)()
+
+    return read
+
+
 @contextmanager
 def _served(app: WSGIApplication) -> Iterator[str]:
     from werkzeug.serving import make_server
 
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server = make_server("127.0.0.1", 0, _read_whole(app), threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=[0.02], name="live_server", daemon=True)
     thread.start()
     try:

@@ -147,7 +147,18 @@ def _find(state: State, key: str, version: str | None) -> tuple[Policy, PolicyRe
     )
     if release is None:
         abort(404)
-    return found, release, found.versions[release.ordinal - 1]
+    return found, release, _written(state, found, release)
+
+
+def _written(state: State, policy: Policy, release: PolicyRelease) -> PolicyVersion:
+    """The text of a release; from the database where a newer process has published it (a rolling deploy)."""
+    known = next((v for v in policy.versions if v.version == release.version), None)
+    if known is not None:
+        return known
+    stored = {code: state.kit.document(digest) for code, digest in release.texts.items()}
+    texts = {code: document[1] for code, document in stored.items() if document is not None}
+    media_type = next((document[0] for document in stored.values() if document is not None), "text/markdown")
+    return PolicyVersion(release.version, change=release.change, texts=texts, media_type=media_type)
 
 
 def _version(release: PolicyRelease, written: PolicyVersion, locale: str) -> dict[str, Any]:
