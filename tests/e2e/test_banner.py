@@ -133,12 +133,14 @@ def test_escape_close_and_backdrop_are_no_answer(visit: Visit, app: Flask) -> No
     assert page.context.cookies() == []
 
 
-@pytest.mark.parametrize(("width", "height"), WIDTHS)
-@pytest.mark.parametrize("where", [BANNER, DIALOG])
-def test_accepting_and_rejecting_are_equal(visit: Visit, where: str, width: int, height: int) -> None:
-    page = visit("/", width=width, height=height)
+@pytest.mark.parametrize("locale", ["en", "pl"])
+@pytest.mark.parametrize("width", [1280, 600, 320])
+@pytest.mark.parametrize("where", [BANNER, DIALOG, "main"])
+def test_accepting_and_rejecting_are_equal(visit: Visit, where: str, width: int, locale: str) -> None:
+    page = visit(f"{'/consent' if where == 'main' else '/'}?locale={locale}", width=width, height=700)
     if where == DIALOG:
         button(page, "preferences").click()
+    page.mouse.move(0, 0)  # away from where it opened the dialog
     boxes, styles = [], []
     for decision in ("accept-all", "reject-all"):
         it = button(page, decision, where)
@@ -150,7 +152,6 @@ def test_accepting_and_rejecting_are_equal(visit: Visit, where: str, width: int,
                 ".filter(p => !/origin|inline-size|^width/.test(p)).map(p => p + s.getPropertyValue(p)) }"
             )
         )
-        page.mouse.move(0, 0)
     assert boxes[0] == boxes[1]
     assert styles[0] == styles[1]
     assert min(boxes[0]) >= 24
