@@ -24,6 +24,7 @@ from consentkit.store.keys import Keyed, load_key
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.log_keys import LogKeys, load_log_keys
 from consentkit.store.reading import LedgerReader
+from consentkit.store.restoring import Lost, begin_new_log
 from consentkit.store.sealing import Progress, Sealed, Sealer
 
 
@@ -113,6 +114,13 @@ class Runtime:
         self.ensure()
         return Sealer(self.database, self.keyed, self.log_keys, self.clock).seal(progress)
 
+    def begin_new_log(self) -> Lost:
+        """After a restore that cannot be made whole: go on under a new origin, the loss on record."""
+        self.ensure()
+        lost = begin_new_log(self.writer, self.log_keys)
+        self.seal()
+        return lost
+
     def upgrade(self) -> tuple[int, ...]:
         """Make or upgrade the tables; returns the steps that were applied."""
         with self.database.connection() as connection:
@@ -189,5 +197,4 @@ class Runtime:
 
     def dispose(self) -> None:
         """Close idle connections of our own engine, so that none is shared with a forked child."""
-        if self.database.owned:
-            self.database.engine.dispose()
+        self.database.dispose()

@@ -31,6 +31,7 @@ _COMMANDS = {
     "prove": "ledger",
     "doctor": "ledger",
     "log-key": "ledger",
+    "new-log": "ledger",
     "purge": "ledger",
     "reapply-erasures": "ledger",
 }

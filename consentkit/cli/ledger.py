@@ -140,6 +140,19 @@ def log_key() -> None:
     note(f"public key: {key.verifier}")
 
 
+@click.command("new-log", short_help="Go on after a restore that lost events.")
+@with_appcontext
+def new_log() -> None:
+    """Give the log a new origin and record what a restore has lost.
+
+    For a database that was restored from a backup older than the anchor, when
+    there is no newer backup. The old origin never signs again.
+    """
+    lost = current_state().kit.runtime.begin_new_log()
+    click.echo(f"{lost.origin} had {count(lost.known, 'event')}, of which {lost.kept:,} are here.")
+    click.echo(f"{count(lost.known - lost.kept, 'event')} lost; a new log goes on from there.")
+
+
 @click.command("purge", short_help="Hide the ids of overdue erasures.")
 @with_appcontext
 def purge() -> None:

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from consentkit.core.errors import ConsentKitError, LedgerBroken
 from consentkit.core.merkle import TILE_HEIGHT, Frontier, HashesMissing, leaf_hash, root_at
@@ -22,7 +21,17 @@ from consentkit.store.database import Database, Rows, Tx
 from consentkit.store.keys import Keyed
 from consentkit.store.log_keys import LogKeys
 from consentkit.store.tables import PREFIX as _P
-from consentkit.store.tree import LOG_ID, Head, add_leaves, add_nodes, hash_reader, latest_note, read_head
+from consentkit.store.tree import (
+    LOG_ID,
+    Head,
+    add_leaves,
+    add_nodes,
+    earlier_logs,
+    hash_reader,
+    latest_note,
+    origin_prefix,
+    read_head,
+)
 
 BATCH = 5000
 Progress = Callable[[int], None]
@@ -149,8 +158,9 @@ class Sealer:
         note = latest_note(tx, head.frontier.size)
         if note is None:
             raise LedgerBroken("the signed checkpoint of the head is missing", at="checkpoint")
+        ended = {size: origin for origin, size in earlier_logs(tx)}
         try:
-            signed = verify_checkpoint(note, self._keys.verifier, head.origin)
+            signed = verify_checkpoint(note, self._keys.verifier, ended.get(head.frontier.size, head.origin))
         except NoteInvalid as error:
             raise LedgerBroken(
                 f"the last checkpoint is not signed by the pinned key: {error}", at="checkpoint"
@@ -167,7 +177,8 @@ class Sealer:
         if last.size > size:
             raise LedgerBroken(
                 f"the anchor knows {last.size} sealed events, the database {size}: it was rolled back "
-                "or its tail was cut. Restore the missing events from a newer backup before sealing goes on",
+                "or its tail was cut. Restore the missing events from a newer backup; only where there is none, "
+                "`flask consent new-log` goes on without them and records the loss",
                 at=f"leaf {size}",
             )
         try:
@@ -218,9 +229,3 @@ class Sealer:
         columns = "tree_size, note, signed_us, published"
         tx.count(f"INSERT INTO {_P}checkpoint ({columns}) VALUES (?, ?, ?, ?)", row)
         return checkpoint
-
-
-def origin_prefix(database: Database) -> str:
-    """How the origins of a database's logs begin: by the name of the database, no two of them alike."""
-    name = database.engine.url.database or "ledger"
-    return f"consentkit/{quote(name.rsplit('/', 1)[-1], safe='')}/"

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
 
 from consentkit.core.errors import LedgerBroken
 from consentkit.core.merkle import Frontier, HashReader, TileRoot
-from consentkit.store.database import Tx
+from consentkit.store.database import Database, Params, Tx
 from consentkit.store.tables import PREFIX as _P
 
 LOG_ID = "log"
@@ -17,6 +19,13 @@ _LEAVES_TOGETHER = (
     f"INSERT INTO {_P}leaf (leaf_index, bucket, event_id, hash) SELECT * FROM unnest("
     "CAST(? AS bigint[]), CAST(? AS smallint[]), CAST(? AS uuid[]), CAST(? AS bytea[]))"
 )
+
+
+class Reads(Protocol):
+    """A transaction or a snapshot: whatever can be asked."""
+
+    def run(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement and fetch its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +91,15 @@ def add_nodes(tx: Tx, tiles: Sequence[TileRoot]) -> None:
     """Store the roots of full tiles."""
     rows = [(tile.level, tile.index, tile.hash) for tile in tiles]
     tx.many(f"INSERT INTO {_P}node (level, idx, hash) VALUES (?, ?, ?)", rows)
+
+
+def origin_prefix(database: Database) -> str:
+    """How the origins of a database's logs begin: by the name of the database, no two of them alike."""
+    name = database.engine.url.database or "ledger"
+    return f"consentkit/{quote(name.rsplit('/', 1)[-1], safe='')}/"
+
+
+def earlier_logs(tx: Reads) -> list[tuple[str, int]]:
+    """Origins that this log had before (`store.restoring`), with the size at which each ended, oldest first."""
+    statement = f"SELECT origin, size FROM {_P}head WHERE log_id <> ? ORDER BY size, log_id"
+    return [(str(origin), int(size)) for origin, size in tx.run(statement, (LOG_ID,))]

@@ -13,8 +13,8 @@ from consentkit.core.errors import LedgerBroken, StoreUnavailable
 from consentkit.store.database import Database
 from consentkit.store.keys import Keyed
 from consentkit.store.log_keys import Anchored, LogKeys
-from consentkit.store.sealing import origin_prefix
 from consentkit.store.snapshot import snapshot
+from consentkit.store.tree import origin_prefix
 from consentkit.store.verifying_documents import check_documents
 from consentkit.store.verifying_erasure import check_erased
 from consentkit.store.verifying_events import EventCheck

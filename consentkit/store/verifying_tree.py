@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from consentkit.core.merkle import HASH_BYTES, Frontier
 from consentkit.proof import Checkpoint, NoteInvalid, VerifierKey, verify_checkpoint, verify_note
 from consentkit.store.log_keys import Anchored
+from consentkit.store.restoring import acknowledged, opening_bodies
 from consentkit.store.snapshot import CHUNK, Snapshot
 from consentkit.store.tables import PREFIX as _P
-from consentkit.store.tree import LOG_ID
+from consentkit.store.tree import LOG_ID, earlier_logs
 
 if TYPE_CHECKING:
     from consentkit.store.verifying import Report
@@ -37,6 +38,15 @@ class _Claims:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """A log that ended with a restore: what was kept of it, and up to where the loss was owned up."""
+
+    origin: str
+    kept: int
+    lost: int
+
+
 def check_tree(
     view: Snapshot,
     verifier: VerifierKey,
@@ -49,8 +59,9 @@ def check_tree(
     heads = view.run(f"SELECT origin, size, frontier FROM {_P}head WHERE log_id = ?", (LOG_ID,))
     notes = view.run(f"SELECT tree_size, note FROM {_P}checkpoint ORDER BY tree_size")
     origin = heads[0][0] if heads else _origin(notes, verifier)
-    claims = _Claims()
-    _claim_signed(notes, verifier, origin, claims, report)
+    claims, earlier = _Claims(), _earlier(view, report)
+    _claim_signed(notes, verifier, origin, earlier, claims, report)
+    anchored = _claim_earlier(anchored, earlier, claims, report)
     _claim_anchored(anchored, origin, prefix, {size for size, _ in notes}, claims, report)
     frontier = _walk(view, claims, report, tell)
     for size in sorted(claims.roots):
@@ -72,18 +83,52 @@ def _origin(notes: Sequence[tuple[Any, ...]], verifier: VerifierKey) -> str:
 
 
 def _claim_signed(
-    notes: Sequence[tuple[Any, ...]], verifier: VerifierKey, origin: str, claims: _Claims, report: Report
+    notes: Sequence[tuple[Any, ...]],
+    verifier: VerifierKey,
+    origin: str,
+    earlier: Sequence[_Earlier],
+    claims: _Claims,
+    report: Report,
 ) -> None:
     for size, note in notes:
         report.checkpoints += 1
+        signer = next((log.origin for log in earlier if size <= log.kept), origin)
         try:
-            signed = verify_checkpoint(note, verifier, origin)
+            signed = verify_checkpoint(note, verifier, signer)
         except (NoteInvalid, TypeError, AttributeError) as error:
             report.changed(f"checkpoint {size}", f"the checkpoint does not verify: {error}")
             continue
         if signed.size != size:
             report.changed(f"checkpoint {size}", f"the signed checkpoint is of {signed.size} events")
         claims.add("the signed checkpoint", signed.size, signed.root)
+
+
+def _earlier(view: Snapshot, report: Report) -> list[_Earlier]:
+    """Logs before this one. Each must be named by the event that opened its successor."""
+    owned = acknowledged(opening_bodies(view))
+    earlier = [_Earlier(origin, size, owned.get(origin, 0)) for origin, size in earlier_logs(view)]
+    for log in earlier:
+        if log.lost <= log.kept:
+            report.changed("head", f"no event says why the log {log.origin} ended")
+    return earlier
+
+
+def _claim_earlier(
+    anchored: Sequence[Anchored], earlier: Sequence[_Earlier], claims: _Claims, report: Report
+) -> list[Anchored]:
+    """Judge the anchor's lines of earlier logs; returns the others."""
+    logs = {log.origin: log for log in earlier}
+    for log in earlier:
+        report.warnings.append(f"a restore lost events {log.kept} to {log.lost - 1} of the log {log.origin}")
+    for line in anchored:
+        ended = logs.get(line.origin)
+        if ended is not None and line.size <= ended.kept:
+            report.anchored += 1
+            claims.add("the anchor", line.size, line.root)
+        elif ended is not None and line.size > ended.lost:
+            what = f"the anchor knows {line.size} events of {log.origin}, of which nobody said that they were lost"
+            report.missing(f"leaf {ended.lost}", what)
+    return [line for line in anchored if line.origin not in logs]
 
 
 def _claim_anchored(

@@ -1,0 +1,92 @@
+"""After a restore from a backup: a new log goes on from what is left, and says what the old one had more.
+
+The old origin never signs again, so nobody sees two histories under one name. The event that opens the new log
+commits to the last published checkpoint of the old one.
+"""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consentkit.core.errors import ConsentKitError
+from consentkit.core.record import Answer, bucket_of
+from consentkit.core.terms import Action, Kind, Method
+from consentkit.store.database import Tx
+from consentkit.store.ledger import LedgerWriter
+from consentkit.store.log_keys import Anchored, LogKeys
+from consentkit.store.tables import PREFIX as _P
+from consentkit.store.tree import LOG_ID, Head, Reads, origin_prefix, read_head
+
+LOG_SUBJECT, LOG_ITEM = "consentkit:log", "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the restored database does not have: events from `kept` to `known` of the log `origin`."""
+
+    origin: str
+    kept: int
+    known: int
+    root: str
+
+
+def begin_new_log(writer: LedgerWriter, keys: LogKeys) -> Lost:
+    """Give the log a new origin, in one transaction with the event that says why.
+
+    Raises ConsentKitError when the anchor does not know more than the database: then nothing was lost.
+    """
+    anchor = keys.anchor
+    if anchor is None:
+        raise ConsentKitError("there is no anchor (CONSENTKIT_LOG_ANCHOR), so nothing tells what was lost")
+
+    def work(tx: Tx) -> Lost:
+        head = read_head(tx, lock=" FOR UPDATE" if writer.database.postgresql else "")
+        lines = anchor.lines()
+        lost = _lost(head, [line for line in lines if head is not None and line.origin == head.origin])
+        row = (f"{LOG_ID}:{lost.origin}", lost.origin, lost.kept, _frontier(head))
+        tx.count(f"INSERT INTO {_P}head (log_id, origin, size, frontier) VALUES (?, ?, ?, ?)", row)
+        fresh = f"{origin_prefix(writer.database)}{secrets.token_hex(8)}"
+        tx.count(f"UPDATE {_P}head SET origin = ? WHERE log_id = ?", (fresh, LOG_ID))
+        writer.record(tx, writer.act("", LOG_SUBJECT, [_said(lost)]))
+        return lost
+
+    return writer.database.write(work)
+
+
+def acknowledged(bodies: Sequence[str]) -> dict[str, int]:
+    """By origin: up to which size the events of new logs own up to the loss."""
+    said = [json.loads(body) for body in bodies]
+    return {str(body["log"]): int(body["lost_size"]) for body in said if "log" in body}
+
+
+def opening_bodies(tx: Reads) -> list[str]:
+    """The bodies of the events that opened new logs."""
+    statement = (
+        f"SELECT body FROM {_P}event WHERE bucket = ? AND kind = 'subject' AND item = '{LOG_ITEM}' "
+        "AND action = 'notified'"
+    )
+    return [str(row[0]) for row in tx.run(statement, (bucket_of("", LOG_SUBJECT),))]
+
+
+def _lost(head: Head | None, lines: Sequence[Anchored]) -> Lost:
+    if head is None or not lines or lines[-1].size <= head.frontier.size:
+        raise ConsentKitError(
+            "the anchor knows nothing that the database has not: the log can go on with `flask consent seal`"
+        )
+    return Lost(head.origin, head.frontier.size, lines[-1].size, lines[-1].root.hex())
+
+
+def _frontier(head: Head | None) -> bytes:
+    return head.frontier.to_bytes() if head is not None else b""
+
+
+def _said(lost: Lost) -> Answer:
+    extra = (("log", lost.origin), ("lost_root", lost.root), ("lost_size", lost.known))
+    said = Answer(
+        Kind.SUBJECT, LOG_ITEM, Action.NOTIFIED, actor="operator", method=Method.CODE.value, extra=extra
+    )
+    return said
