@@ -83,7 +83,11 @@ def _order(row: Row) -> tuple[int, bool, str]:
 
 
 def _own(rows: Sequence[Row]) -> Row | None:
-    return max((r for r in rows if r.actor == "subject"), key=_order, default=None)
+    own: Row | None = None
+    for row in rows:
+        if row.actor == "subject" and (own is None or row.order > own.order):
+            own = row
+    return own
 
 
 def _standing(rows: Sequence[Row], own: Row | None, minor: bool, statuses: Iterable[str]) -> Row | None:
@@ -125,8 +129,8 @@ def _erased(case: _Case) -> Outcome | None:
 
 
 def _restricted(case: _Case) -> Outcome | None:
-    said = [r for r in case.view.rows if r.kind == Kind.SUBJECT]
-    for item in (RESTRICTION, OBJECTION):
+    said = [r for r in case.view.rows if r.kind == "subject"]
+    for item in (RESTRICTION, OBJECTION) if said else ():
         last = max((r for r in said if r.item == item), key=_order, default=None)
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
@@ -148,6 +152,8 @@ def _core_closed(case: _Case) -> Outcome | None:
 
 
 def _policies_missing(case: _Case) -> Outcome | None:
+    if not case.rule.policies:
+        return None
     missing = tuple(p for p in case.rule.policies if not decide_one(case.view.rules[p], case.view))
     return (Reason.POLICY_NOT_ACCEPTED, None, missing) if missing else None
 

@@ -12,7 +12,7 @@ from consentkit.core.terms import DENIALS, GRANTS, Basis, Kind, Regime
 RESTRICTION, OBJECTION = "restriction", "objection"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: made for each decision, and twice as fast to make
 class Row:
     """An actor's last answer to an item. `version` is an ordinal, `level` a guardian's assurance."""
 
@@ -55,7 +55,7 @@ class Rule:
     scoped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class View:
     """All that the gate may know when it answers.
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, PoolProxiedConnection
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
-from consentkit.store.engines import refuse_shared, refuse_unusable
+from consentkit.store.engines import Readers, refuse_shared, refuse_unusable
 
 Params = Sequence[Any]
 Rows = list[tuple[Any, ...]]
@@ -110,6 +110,7 @@ class Database:
     def __init__(self, engine: Callable[[], Engine], *, owned: bool) -> None:
         self._engine = engine
         self._checked: Engine | None = None
+        self._readers: Readers | None = None
         self.owned = owned
 
     @property
@@ -135,7 +136,12 @@ class Database:
 
         A pooled connection that the server has closed meanwhile is replaced, and `work` runs again.
         """
+        if self._readers is not None:
+            return _read_kept(self._readers, work)
         engine = self.engine
+        if self.owned and engine.dialect.name == "sqlite":
+            self._readers = Readers(engine)
+            return _read_kept(self._readers, work)
         reading = _read_postgresql if engine.dialect.name == "postgresql" else _read_sqlite
         for left in range(_DEAD_AT_MOST, -1, -1):
             fairy = _checkout(engine)
@@ -172,6 +178,13 @@ class Database:
             time.sleep(random.uniform(0, 0.02 * min(attempt, 5)))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
 
+    def dispose(self) -> None:
+        """Close idle connections of our own engine."""
+        if self.owned:
+            if self._readers is not None:
+                self._readers.close()
+            self.engine.dispose()
+
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A SQLAlchemy transaction for DDL and rare statements. Raises StoreUnavailable."""
@@ -188,6 +201,20 @@ def _checkout(engine: Engine) -> PoolProxiedConnection:
         return engine.raw_connection()
     except Exception as error:
         _raise(error)
+
+
+def _read_kept(readers: Readers, work: Callable[[Tx], Result]) -> Result:
+    try:
+        connection = readers.take()
+        try:
+            result = work(_SqliteTx(connection))
+        except BaseException:
+            connection.close()
+            raise
+    except Exception as error:
+        _raise(error)
+    readers.give_back(connection)
+    return result
 
 
 def _read_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:

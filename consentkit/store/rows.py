@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from consentkit.core.gate import Row
-from consentkit.core.minors import Facts
+from consentkit.core.minors import NOTHING_KNOWN, Facts
 from consentkit.core.record import Event
 from consentkit.core.terms import Band
 from consentkit.core.times import from_us
@@ -16,13 +16,16 @@ from consentkit.core.times import from_us
 def facts_of(columns: Sequence[object]) -> Facts:
     """Facts from the columns band, minor_until_us, jurisdiction, erased_us."""
     band, minor_until, jurisdiction, erased = columns
+    if band in (None, "unknown") and minor_until is jurisdiction is erased is None:
+        return NOTHING_KNOWN
     return Facts(Band(band or "unknown"), minor_until, jurisdiction, erased)  # type: ignore[arg-type]
 
 
 def row_of(columns: Sequence[Any]) -> Row:
     """A state row from `sql.STATE_COLUMNS`. PostgreSQL gives the event id as a UUID."""
-    *said, event_id = columns
-    return Row(*(*said, str(event_id)))
+    if isinstance(columns[-1], str):
+        return Row(*columns)
+    return Row(*(*columns[:-1], str(columns[-1])))
 
 
 def event_of(row: Sequence[Any]) -> Event:
