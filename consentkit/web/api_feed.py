@@ -46,7 +46,8 @@ def events(call: Call) -> Response:
     cursor = _cursor(page[-1], subject) if page else asked.get("after")
     response = json_answer({"events": [_shown(event) for event in page], "cursor": cursor})
     if len(read) > limit:
-        following = url_for(f"{BLUEPRINT}_api.events", **{**asked, "after": cursor})
+        parameters: dict[str, Any] = {**asked, "after": cursor}
+        following = url_for(f"{BLUEPRINT}_api.events", **parameters)
         response.headers["Link"] = f'<{following}>; rel="next"'
     return response
 
