@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from flask import Blueprint, Response, make_response, request
+from flask import Blueprint, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from consentkit.core.errors import SchemaOutdated, StoreUnavailable
+from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
 from consentkit.web import api_catalog, api_feed, api_subjects
 from consentkit.web.api_request import Refused, call, checked_subject
@@ -66,6 +66,7 @@ def api_blueprint(url_prefix: str) -> Blueprint:
     made.register_error_handler(Refused, _on_refused)
     for error in (StoreUnavailable, SchemaOutdated):
         made.register_error_handler(error, _on_unavailable)
+    made.register_error_handler(ConsentKitError, _on_failure)
     for code in default_exceptions:
         made.register_error_handler(code, _on_http)
     made.after_request(_private)
@@ -158,6 +159,13 @@ def _on_unavailable(_error: Exception) -> Response:
     made = problem(503, "store-unavailable", "Service unavailable", detail, reason=reason)
     made.headers["Retry-After"] = "30"
     return made
+
+
+def _on_failure(error: ConsentKitError) -> Response:
+    """A broken ledger or installation: for the operator's log, not for the caller."""
+    current_app.logger.error("consentkit: %s", error, exc_info=error)
+    detail = "The consent ledger does not work; its operator has to look into the log."
+    return problem(500, "ledger-failure", "Internal server error", detail)
 
 
 def _on_http(error: HTTPException) -> Response:

@@ -23,7 +23,9 @@ from consentkit.core.gate import Decision
 from consentkit.core.record import Event
 from consentkit.core.terms import GRANTING, Reason, Status
 from consentkit.kit_ledger import event_json
+from consentkit.kit_subject import REASON
 from consentkit.signals import consent_recorded
+from consentkit.store.erasing import MODES
 from consentkit.store.idempotency import KeyReused, once
 from consentkit.store.reading import SubjectState
 from consentkit.web import api_schemas as schemas
@@ -42,7 +44,6 @@ from consentkit.web.api_request import (
 
 Said = Mapping[str, Any]
 _COMPUTED = {Reason.EXPIRED: Status.EXPIRED, Reason.OUTDATED: Status.OUTDATED}
-_GROUND = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def consents(call: Call, subject: str) -> Response:
@@ -131,18 +132,19 @@ def receipt(call: Call, subject: str) -> Response:
 def erase(call: Call, subject: str) -> Response:
     """`DELETE subjects/<subject>`: erasure (GDPR 17). Nobody we know: nothing is recorded."""
     no_body()
-    ground = query("reason").get("reason", "art17")
-    if not _GROUND.fullmatch(ground):
-        raise bad_query("reason", "It is one lower-case word such as art17: it stays in the ledger.")
-    state = call.kit.runtime
-    state.ensure()
-    known = state.reader.state(call.tenant, subject)
-    if known.key is None:
-        return json_answer({"subject": subject, "status": "unknown", "event": None})
-    if known.facts.erased_us is not None:
-        return json_answer({"subject": subject, "status": "erased", "event": None})
-    events = call.kit.erase(subject, reason=ground, tenant=call.tenant)
-    return json_answer({"subject": subject, "status": "erased", "event": event_json(events[0])})
+    asked, kit = query("reason", "mode"), call.kit
+    reason, mode = asked.get("reason", "art17"), asked.get("mode", "unlink")
+    if not REASON.fullmatch(reason):
+        raise bad_query("reason", "It is one short lower-case word such as art17: it stays in the ledger.")
+    if mode not in MODES:
+        raise bad_query("mode", f"Known: {', '.join(MODES)}.")
+    kit.runtime.ensure()
+    known = kit.runtime.reader.state(call.tenant, subject).key is not None
+    events = kit.erase(subject, reason=reason, mode=mode, tenant=call.tenant) if known else []
+    status = "erased" if known else "unknown"
+    return json_answer(
+        {"subject": subject, "status": status, "event": event_json(events[0]) if events else None}
+    )
 
 
 def _record(call: Call, subject: str, said: Said, verb: Callable[..., list[Event]]) -> Response:

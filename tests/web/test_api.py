@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from flask import Flask
 
-from consentkit import ConsentKit, StoreUnavailable
+from consentkit import ConsentKit, LedgerBroken, StoreUnavailable
 from consentkit.store import api_keys
 from consentkit.web import api_request
 from tests.web.api_caller import BASE, Caller, check_problem, over_http
@@ -322,7 +322,7 @@ def test_a_query_that_makes_no_sense_is_400(api: Caller, path: str) -> None:
     assert api.get(path).status_code == 400
 
 
-@pytest.mark.parametrize("reason", ["", "two%20words", "Ada", "x" * 65, "%F0%9F%92%A9"])
+@pytest.mark.parametrize("reason", ["", "two%20words", "Ada", "x" * 41, "%F0%9F%92%A9"])
 def test_a_ground_of_erasure_is_no_free_text(api: Caller, reason: str) -> None:
     assert api.call("DELETE", f"/subjects/u-1?reason={reason}").status_code == 400
 
@@ -386,6 +386,24 @@ def test_a_ledger_that_fails_after_the_key_was_checked(
     monkeypatch.setattr(api_request, "authenticate", then_fail)
     answer = api.call(method, path, json=SENT.get(path))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+
+
+def test_a_broken_ledger_is_for_the_log(
+    app: Flask,
+    kit: ConsentKit,
+    api: Caller,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_given: object) -> None:
+        raise LedgerBroken("somebody was here", at="leaf 7")
+
+    with app.app_context():
+        monkeypatch.setattr(kit.runtime.reader, "event", broken)
+    answer = api.get("/events/01a2031d-8937-7000-9c3a-f77ce141a9c0")
+    assert answer.status_code == 500
+    assert "somebody" not in answer.text
+    assert "somebody was here" in caplog.text
 
 
 def _fail(*_given: object) -> None:

@@ -296,6 +296,17 @@ def test_erasure_ends_everything(app: Flask, kit: ConsentKit, api: Caller) -> No
     assert api.get("/subjects/u-1/decisions/newsletter").json["allowed"] is True
 
 
+def test_events_can_be_destroyed(api: Caller) -> None:
+    event = api.put(NEWS, {"action": "given"}, headers=keyed('"k"')).json["event"]["event_id"]
+    assert api.call("DELETE", "/subjects/u-1?mode=shred").status_code == 400
+    assert api.call("DELETE", "/subjects/u-1").json["event"] is not None
+    assert api.get(f"/events/{event}").status_code == 200
+    assert api.call("DELETE", "/subjects/u-1?mode=destroy").json["event"] is not None
+    assert api.get(f"/events/{event}").status_code == 404
+    assert {e["action"] for e in api.events("u-1")} == {"erased"}
+    assert api.put(NEWS, {"action": "given"}, headers=keyed('"k"')).status_code == 410
+
+
 def test_erasing_nobody_records_nothing(app: Flask, kit: ConsentKit, api: Caller) -> None:
     answer = api.call("DELETE", "/subjects/nobody")
     assert answer.json == {"subject": "nobody", "status": "unknown", "event": None}
