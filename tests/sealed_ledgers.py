@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from ledgers import KEY, ShiftedClock, Suite, catalog
+from psycopg.types.string import TextLoader
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import LedgerBroken
@@ -85,9 +86,9 @@ def assert_found(kit: Kit, verdict: str, *words: str) -> Report:
 
 
 class Attacker:
-    """Writes the database directly, with the triggers dropped, as whoever has the file can."""
+    """Writes the database directly; `armed`: with the triggers dropped before."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, armed: bool = True) -> None:
         parsed = sa.make_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         self._connection: Any
@@ -96,9 +97,12 @@ class Attacker:
         else:
             plain = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
             self._connection = psycopg.connect(plain, autocommit=True)
-        self._drop_triggers()
+            self._connection.adapters.register_loader("uuid", TextLoader)
+        if armed:
+            self.drop_triggers()
 
-    def _drop_triggers(self) -> None:
+    def drop_triggers(self) -> None:
+        """What whoever has the file can do first."""
         kinds = ("no_update", "no_delete", "no_replace" if self.sqlite else "no_truncate")
         for table in APPEND_ONLY:
             for kind in kinds:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from consentkit.core.errors import ConsentKitError
@@ -59,8 +60,14 @@ def begin_new_log(writer: LedgerWriter, keys: LogKeys) -> Lost:
 
 def acknowledged(bodies: Sequence[str]) -> dict[str, int]:
     """By origin: up to which size the events of new logs own up to the loss."""
-    said = [json.loads(body) for body in bodies]
-    return {str(body["log"]): int(body["lost_size"]) for body in said if "log" in body}
+    owned: dict[str, int] = {}
+    for text in bodies:
+        with suppress(
+            ValueError, KeyError, TypeError
+        ):  # not ours, or damaged: found where events are checked
+            body = json.loads(text)
+            owned[str(body["log"])] = int(body["lost_size"])
+    return owned
 
 
 def opening_bodies(tx: Reads) -> list[str]:

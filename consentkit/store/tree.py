@@ -102,4 +102,4 @@ def origin_prefix(database: Database) -> str:
 def earlier_logs(tx: Reads) -> list[tuple[str, int]]:
     """Origins that this log had before (`store.restoring`), with the size at which each ended, oldest first."""
     statement = f"SELECT origin, size FROM {_P}head WHERE log_id <> ? ORDER BY size, log_id"
-    return [(str(origin), int(size)) for origin, size in tx.run(statement, (LOG_ID,))]
+    return [(str(origin), size) for origin, size in tx.run(statement, (LOG_ID,)) if isinstance(size, int)]

@@ -57,7 +57,7 @@ def check_tree(
 ) -> None:
     """Note what the leaves contradict. `anchored` was read before the snapshot; `prefix` is of our origins."""
     heads = view.run(f"SELECT origin, size, frontier FROM {_P}head WHERE log_id = ?", (LOG_ID,))
-    notes = view.run(f"SELECT tree_size, note FROM {_P}checkpoint ORDER BY tree_size")
+    notes = _notes(view, report)
     origin = heads[0][0] if heads else _origin(notes, verifier)
     claims, earlier = _Claims(), _earlier(view, report)
     _claim_signed(notes, verifier, origin, earlier, claims, report)
@@ -70,6 +70,14 @@ def check_tree(
         report.missing(f"leaf {frontier.size}", says)
     _check_head(heads, notes, frontier, report)
     report.sealed = frontier.size
+
+
+def _notes(view: Snapshot, report: Report) -> list[tuple[int, Any]]:
+    notes = view.run(f"SELECT tree_size, note FROM {_P}checkpoint ORDER BY tree_size")
+    for size, _ in notes:
+        if not isinstance(size, int):
+            report.changed(f"checkpoint {size!r}", "the size of a checkpoint is no number")
+    return [(size, note) for size, note in notes if isinstance(size, int)]
 
 
 def _origin(notes: Sequence[tuple[Any, ...]], verifier: VerifierKey) -> str:
@@ -134,7 +142,7 @@ def _claim_earlier(
 def _claim_anchored(
     anchored: Sequence[Anchored], origin: str, prefix: str, signed: set[int], claims: _Claims, report: Report
 ) -> None:
-    newest = max(signed, default=-1, key=lambda size: size if isinstance(size, int) else -1)
+    newest = max(signed, default=-1)
     for line in anchored:
         if line.origin == origin:
             report.anchored += 1
@@ -208,6 +216,6 @@ def _check_head(
     _, size, stored = heads[0]
     if frontier.size != size or frontier.to_bytes() != stored:
         report.changed("head", f"the head says {size} events, the leaves are {frontier.size}")
-    latest = max((note[0] for note in notes if isinstance(note[0], int)), default=0)
+    latest = max((size for size, _ in notes), default=0)
     if latest != size:
         report.missing(f"checkpoint {size}", "the head has no signed checkpoint, or is not the last one")
