@@ -32,11 +32,11 @@ from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load, read_texts
 from consentkit.runtime import Keys, Runtime
-from consentkit.web import checks, gates, markup, problems
+from consentkit.web import assets, checks, gates, markup, problems
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
 from consentkit.web.current import forget
-from consentkit.web.state import Loaders, State, register
+from consentkit.web.state import Loaders, State, current_state, register
 
 EMBEDDED = "consentkit.sqlite3"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -134,6 +134,10 @@ class ConsentKit(Kit):
     def catalog(self) -> Catalog:
         """What is asked."""
         return self._catalog
+
+    def csp_sources(self) -> dict[str, list[str]]:
+        """What the host's content security policy has to allow, by directive (CONSENTKIT_INLINE adds hashes)."""
+        return assets.csp_sources(inline=current_state().settings.inline)
 
     def subject_loader(self, function: F) -> F:
         """The callback that names the signed-in account, or returns None for an anonymous visitor."""

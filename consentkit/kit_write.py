@@ -62,6 +62,12 @@ class Verbs(SubjectVerbs, PolicyVerbs):
 
         return self._say(subject, answers, how)
 
+    def defer(self, subject: str, items: Keys, **how: Unpack[How]) -> list[Event]:
+        """Record that a question was closed without an answer (DPV ConsentRequestDeferred): evidence, no answer."""
+        return self._say(
+            subject, lambda m: denying(self.runtime.catalog, keys_of(items), m, Action.DEFERRED), how
+        )
+
     def restrict(self, subject: str, **how: Unpack[How]) -> list[Event]:
         """Restrict all processing for a subject (GDPR 18) until `lift`."""
         return self._say(subject, lambda m: restricting(m, Action.RESTRICTED), how)

@@ -23,6 +23,7 @@
   let busy = false;
   let leaving = false;
   let opener = null;
+  let answered = false; /* whether the dialog closed upon an answer */
   let queue = Promise.resolve();
   let channel = null;
 
@@ -186,6 +187,7 @@
       form.removeAttribute("aria-busy");
     }
     seen = cookie();
+    answered = true;
     if (dialog?.open) dialog.close();
     channel?.postMessage("");
     if (!leaving) return say(decision);
@@ -214,6 +216,7 @@
     opener = from;
     for (const box of all("input[type=checkbox]", dialog)) box.checked = allows(keyOf(box));
     for (const error of all("[data-consent-error]")) error.textContent = "";
+    answered = false;
     if (!dialog.open) dialog.showModal();
     if (key) find(`[value="${CSS.escape(key)}"]`, dialog)?.focus();
     return true;
@@ -250,6 +253,13 @@
     else if (action === "hide") hush();
     else if (action !== "preferences") answer(action, find(FORM), "api");
   });
+
+  /* Closed without an answer: kept as evidence, only of somebody who is known. */
+  document.addEventListener("close", (event) => {
+    const form = event.target.matches?.(DIALOG) && !answered && cookie() && find(FORM);
+    const body = form && new URLSearchParams({ decision: "defer", notice: form.elements.namedItem("notice").value });
+    if (body) ask(form.getAttribute("action"), { method: "POST", body }).catch(() => 0);
+  }, true);
 
   on("pageshow", (event) => {
     if (window.BroadcastChannel) {

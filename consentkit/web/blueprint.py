@@ -7,10 +7,19 @@ from flask import Blueprint, Response, request
 from consentkit.web import acceptance, choices, pages
 from consentkit.web.state import BLUEPRINT, current_state
 
+YEAR_S = 365 * 24 * 3600
+
+
+class _Blueprint(Blueprint):
+    """Static files with their version in the address are kept for a year; without it as the host says."""
+
+    def get_send_file_max_age(self, filename: str | None) -> int | None:
+        return YEAR_S if request.args.get("v") else super().get_send_file_max_age(filename)
+
 
 def blueprint(url_prefix: str) -> Blueprint:
     """A blueprint for one app. `HEAD` and `OPTIONS` come from Flask."""
-    made = Blueprint(
+    made = _Blueprint(
         BLUEPRINT, "consentkit", url_prefix=url_prefix, template_folder="templates", static_folder="static"
     )
     made.add_url_rule("", "preferences", _preferences, methods=["GET", "POST"], strict_slashes=False)

@@ -23,7 +23,8 @@ from consentkit.web.problems import problem, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
-DECISIONS = ("accept-all", "reject-all", "save", "withdraw-all")
+DECISIONS = ("accept-all", "reject-all", "save", "withdraw-all", "defer")
+"""`defer` is no answer: the dialog was closed. It is kept as evidence, of those who are known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ def choose(state: State) -> Response:
         return problem(403, "cross-site", "Forbidden", "A choice has to come from this site's own pages.")
     try:
         choice = _parse(state.kit.catalog)
+        if choice.decision == "defer":
+            return _defer(state, choice)
         give, deny = _split(state.kit.catalog, choice)
         before = standing(state)
         stale = bool(give) and not _notice_holds(state, choice)
@@ -96,8 +99,9 @@ def _split(catalog: Catalog, choice: Choice) -> tuple[list[str], list[str]]:
     """The granted and the denied purposes. Only a tick of its own grants one that stands apart."""
     bundled = [p.key for c in catalog.choices for p in catalog.purposes_of(c.key)]
     apart = [p.key for p in catalog.apart]
+    ticked_apart = [catalog.purpose(key).key for key in choice.purposes]
     if choice.decision == "accept-all":
-        return bundled, []
+        return list(dict.fromkeys([*bundled, *ticked_apart])), []
     if choice.decision != "save":
         return [], [
             *bundled,
@@ -105,8 +109,7 @@ def _split(catalog: Catalog, choice: Choice) -> tuple[list[str], list[str]]:
             *(p.key for p in catalog.purposes.values() if p.scoped and p.basis is Basis.CONSENT),
         ]
     ticked = [p.key for c in choice.categories for p in catalog.purposes_of(c)]
-    ticked += [catalog.purpose(key).key for key in choice.purposes]
-    give = list(dict.fromkeys(ticked))
+    give = list(dict.fromkeys([*ticked, *ticked_apart]))
     return give, [key for key in (*bundled, *apart) if key not in give]
 
 
@@ -148,6 +151,17 @@ def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choi
         return None
     become(subject)
     return subject
+
+
+def _defer(state: State, choice: Choice) -> Response:
+    """Evidence that the question was put off. It makes nobody known who was not."""
+    asked = [p.key for c in state.kit.catalog.choices for p in state.kit.catalog.purposes_of(c.key)]
+    subject = identify(state).subject
+    if subject is not None and asked:
+        state.kit.defer(
+            subject, asked, method=Method.BUTTON.value, locale=state.locale(), notice=choice.notice
+        )
+    return _answer(choice, standing_json(state, standing(state)))
 
 
 def _answer(choice: Choice, body: dict[str, Any]) -> Response:

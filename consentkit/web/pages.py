@@ -8,14 +8,14 @@ from flask import Response, abort, jsonify, make_response, render_template, requ
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from consentkit.core.catalog import Catalog, Policy, PolicyVersion, localized
+from consentkit.core.catalog import Policy, PolicyVersion, localized
 from consentkit.core.errors import UnknownPolicy
 from consentkit.core.published import PolicyRelease
 from consentkit.core.times import from_us
 from consentkit.web.cross_site import safe_next
 from consentkit.web.current import current, signals
 from consentkit.web.problems import page_context, title_of, wants_html
-from consentkit.web.standing import Standing, standing, standing_json
+from consentkit.web.standing import standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -39,7 +39,7 @@ def preferences_page(
         digest=notice.digest,
         action=url_for(f"{BLUEPRINT}.preferences"),
         next=target,
-        granted=_granted(state.kit.catalog, now),
+        granted=set(now.granted),
         statuses={key: str(current().status(f"purpose:{key}")) for key in state.kit.catalog.purposes},
         decided=now.decided,
         policies=_policies(state, context["locale"]),
@@ -61,7 +61,7 @@ def state_css(state: State) -> Response:
     """Where no script runs: hides the banner from somebody who decided, shows the line about GPC."""
     rules = []
     if current().subject is not None and standing(state).decided:
-        rules.append("[data-consent-banner]{display:none}")
+        rules.append("[data-consent-banner]{display:none}\n:root{--ck-space:0px}")
     if "gpc" in signals():
         rules.append("[data-consent-gpc]{display:block}")
     response = make_response("\n".join(rules))
@@ -178,13 +178,6 @@ def _archived(key: str, release: PolicyRelease, shown: PolicyRelease) -> dict[st
         "effective": from_us(release.effective_us),
         "url": url_for(f"{BLUEPRINT}.policy", key=key, version=release.version),
         "current": release.version == shown.version,
-    }
-
-
-def _granted(catalog: Catalog, now: Standing) -> set[str]:
-    return {
-        *now.granted,
-        *(p.key for key in now.granted if key in catalog.categories for p in catalog.purposes_of(key)),
     }
 
 

@@ -15,7 +15,10 @@ from consentkit.web.state import State
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`granted` and `denied`: keys of categories and of purposes that stand apart."""
+    """`granted` and `denied`: keys of categories and of purposes that stand apart.
+
+    A purpose that has a category's key stands there as `purpose:<key>`: the bare key is the category.
+    """
 
     decided: bool
     granted: tuple[str, ...]
@@ -37,7 +40,8 @@ def standing(state: State) -> Standing:
         (granted if all(decisions) else denied).append(category.key)
         decided = decided and not any(d.reason in ASK for d in decisions)
     for purpose in catalog.apart:
-        (granted if consents.decide(f"purpose:{purpose.key}") else denied).append(purpose.key)
+        shown = f"purpose:{purpose.key}" if purpose.key in catalog.categories else purpose.key
+        (granted if consents.decide(f"purpose:{purpose.key}") else denied).append(shown)
     last = max(consents.rows, key=lambda row: row.effective_us, default=None)
     where = (last.event_id, last.effective_us) if last is not None else (None, None)
     return Standing(decided, tuple(granted), tuple(denied), *where)

@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
-from consentkit import ConsentKit, Event
+from consentkit import ConsentKit, Event, Purpose
 from tests.web.conftest import PURPOSES, make_kit
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -350,3 +350,44 @@ def test_a_subject_loader_may_not_use_our_ids(app: Flask, kit: ConsentKit) -> No
 def test_purposes_without_a_category_are_not_part_of_the_banner(app_of: Callable[..., Flask]) -> None:
     app = app_of(make_kit(purposes=[p for p in PURPOSES if p.category in (None, "necessary")]))
     assert app.test_client().get("/consent/status").json["decided"] is True
+
+
+def test_accept_all_honours_the_ticks_beside_it(app: Flask, kit: ConsentKit) -> None:
+    client = app.test_client()
+    client.post("/consent", data={"decision": "accept-all", "purpose": ["transfer"]})
+    assert dict(said(app, kit, client)) == {"statistics": "given", "ads": "given", "transfer": "given"}
+
+
+def test_putting_the_question_off_is_no_answer_and_makes_nobody_known(app: Flask, kit: ConsentKit) -> None:
+    stranger = app.test_client()
+    answer = stranger.post("/consent", json={"decision": "defer"})
+    assert (answer.status_code, answer.json["decided"], answer.headers.getlist("Set-Cookie")) == (
+        200,
+        False,
+        [],
+    )
+    client = app.test_client()
+    client.post("/consent", json={"decision": "accept-all"})
+    client.post("/consent", json={"decision": "defer"}, headers=SAME)
+    assert said(app, kit, client)[2:] == [("statistics", "deferred"), ("ads", "deferred")]
+    assert client.get("/consent/status").json["granted"] == ["analytics", "marketing"]
+
+
+def test_a_category_never_stands_for_the_purpose_of_the_same_name(app_of: Callable[..., Flask]) -> None:
+    purposes = [
+        Purpose("counting", title="Counting", category="analytics"),
+        Purpose("analytics", title="Deep analytics", category="analytics", separate=True),
+    ]
+    purposes += [p for p in PURPOSES if p.category is None]
+    client = app_of(make_kit(purposes=purposes)).test_client()
+    now = client.post("/consent", json={"decision": "accept-all"}).json
+    assert (now["granted"], now["denied"][0]) == (["analytics"], "purpose:analytics")
+    now = client.post("/consent", data={"decision": "save", "purpose": ["analytics"]}, headers=SAME).json
+    assert (now["granted"], now["denied"][0]) == (["purpose:analytics"], "analytics")
+
+
+def test_static_files_with_their_version_are_kept_for_a_year(app: Flask) -> None:
+    client = app.test_client()
+    for query, kept in (("?v=abc", True), ("", False)):
+        with client.get(f"/consent/static/consentkit.min.js{query}") as answer:
+            assert ("max-age=31536000" in answer.headers["Cache-Control"]) is kept
