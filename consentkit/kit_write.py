@@ -56,9 +56,9 @@ class Verbs(SubjectVerbs, PolicyVerbs):
             catalog = self.runtime.catalog
             separate = [key for key in give if catalog.purpose(key).separate]
             acts = [[key for key in give if key not in separate], *([key] for key in separate)]
-            said = [answer for act in acts if act for answer in giving(catalog, act, manner)]
-            said += denying(catalog, refuse, manner, Action.REFUSED) if refuse else []
-            return said + (denying(catalog, withdraw, manner, Action.WITHDRAWN) if withdraw else [])
+            said = [answer for act in acts if act for answer in giving(catalog, _named(act), manner)]
+            said += denying(catalog, _named(refuse), manner, Action.REFUSED) if refuse else []
+            return said + (denying(catalog, _named(withdraw), manner, Action.WITHDRAWN) if withdraw else [])
 
         return self._say(subject, answers, how)
 
@@ -87,3 +87,8 @@ class Verbs(SubjectVerbs, PolicyVerbs):
     def lift(self, subject: str, items: Keys = (), **how: Unpack[How]) -> list[Event]:
         """End a restriction and an objection to everything; with items, the objection to these."""
         return self._say(subject, lambda m: lifting(self.runtime.catalog, keys_of(items), m), how)
+
+
+def _named(purposes: Sequence[str]) -> list[str]:
+    """Keys that mean purposes, also where a category has the same key."""
+    return [f"purpose:{key.removeprefix('purpose:')}" for key in purposes]
