@@ -48,6 +48,10 @@ class Kit(Verbs, Answers):
         """What the banner shows in a locale, with its digest."""
         return self.runtime.notice(locale)
 
+    def purpose_notice(self, key: str, locale: str | None = None) -> Notice:
+        """What is shown where the data of one purpose is collected, with its digest. Raises UnknownPurpose."""
+        return self.runtime.purpose_notice(key, locale)
+
     def gated(
         self,
         *items: str,

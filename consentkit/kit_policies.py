@@ -70,7 +70,7 @@ class PolicyVerbs(Recorder):
     ) -> list[Event]:
         """Record that the notice of a version, or an announcement, was really shown: once per subject and version.
 
-        Without `version=`: the next coming one, else the one in force. An empty list: it was recorded before.
+        Without `version=`: the newest one. An empty list: it was recorded before.
         Raises UnknownPolicy, ChoiceRejected for an unknown version, StoreUnavailable, ValueError.
         """
         check_subject(subject, how.get("tenant"))
@@ -79,29 +79,40 @@ class PolicyVerbs(Recorder):
             self.runtime.clock.now(), method=str(how.get("method", "code")), locale=how.get("locale")
         )
         manner.check()
-        answer = self._notice_of(key, version, manner)
-        events = record_once(self.runtime.writer, how.get("tenant") or "", subject, [answer])
-        self._recorded(subject, how.get("tenant") or "", events)
-        return events
+        return self._once(subject, self._notice_of(key, version, manner), how.get("tenant") or "")
 
-    def acknowledge(self, subject: str, key: str, **how: Unpack[How]) -> list[Event]:
-        """Record that a subject has seen an announcement or a coming version: it is not shown again."""
+    def acknowledge(
+        self, subject: str, key: str, *, version: str | None = None, **how: Unpack[How]
+    ) -> list[Event]:
+        """Record that a subject has seen an announcement or a coming version: it is not shown again.
+
+        Without `version=`: the newest. Raises UnknownPolicy, ChoiceRejected, StoreUnavailable, ValueError.
+        """
 
         def answers(manner: Manner) -> list[Answer]:
-            shown = self._notice_of(key, None, manner)
+            shown = self._notice_of(key, version, manner)
             return [replace(shown, kind=Kind.ANNOUNCEMENT, action=Action.ACCEPTED)]
 
         return self._say(subject, answers, how)
 
     def announce(self, key: str, subjects: Iterable[str], *, tenant: str | None = None) -> int:
-        """Address an announcement to a selection of subjects (`audience = "selected"`); how many. Streams."""
+        """Address an announcement to a selection of subjects (`audience = "selected"`). Streams.
+
+        How many were not addressed before. Raises UnknownPolicy, ChoiceRejected for what is no such
+        announcement, StoreUnavailable, ValueError.
+        """
+        policy = self.runtime.catalog.policy(key)
+        if policy.kind != "announcement" or policy.audience != "selected":
+            raise ChoiceRejected(
+                f'{key!r} is not an announcement to a selection: write kind = "announcement" and '
+                f'audience = "selected" under [policies.{key}]'
+            )
         count = 0
         for subject in subjects:
-            how: How = {"tenant": tenant, "method": Method.CODE.value, "actor": "operator"}
-            self._say(
-                subject, lambda m: [replace(self._notice_of(key, None, m), action=Action.REQUESTED)], how
-            )
-            count += 1
+            check_subject(subject, tenant)
+            manner = Manner(self.runtime.clock.now(), actor="operator", method=Method.CODE.value)
+            addressed = replace(self._notice_of(key, None, manner), action=Action.REQUESTED)
+            count += len(self._once(subject, addressed, tenant or ""))
         return count
 
     def continue_use(self, subject: str, *, tenant: str | None = None) -> list[Event]:
@@ -121,10 +132,18 @@ class PolicyVerbs(Recorder):
         )
 
     def to_tell(self, policy: str, *, tenant: str | None = None) -> Iterator[str]:
-        """Accounts to be told of the newest version of a policy, and not told yet. Streams. Raises UnknownPolicy."""
-        self.runtime.catalog.policy(policy)
+        """Accounts to be told of the newest version of a policy, and not told yet. Streams. Raises UnknownPolicy.
+
+        Of a policy those who accepted an earlier version; of an announcement everybody, or the selection.
+        """
+        found = self.runtime.catalog.policy(policy)
         release = self.runtime.published.policies[policy][-1]
-        return to_tell(self.runtime.database, tenant or "", policy, release.ordinal, release.version)
+        return to_tell(self.runtime.database, tenant or "", found, release)
+
+    def _once(self, subject: str, answer: Answer, tenant: str) -> list[Event]:
+        events = record_once(self.runtime.writer, tenant, subject, [answer])
+        self._recorded(subject, tenant, events)
+        return events
 
     def _notice_of(self, key: str, version: str | None, how: Manner) -> Answer:
         """The `notified` answer about a version: the named one, else the newest."""

@@ -196,7 +196,9 @@ class Consents:
         decision = self.kit.answer(rulebook, item, self.subject, state, scope=scope)
         if decision.reason in _COMPUTED:
             return _COMPUTED[decision.reason]
-        said = [r for r in state.rows if r.item == decision.item and r.scope in ("", scope)]
+        kind = Kind.POLICY if decision.item in self.kit.runtime.catalog.policies else Kind.PURPOSE
+        about = (r for r in state.rows if r.kind == kind and r.item == decision.item)
+        said = [r for r in about if r.scope in ("", scope)]
         own = max((r for r in said if r.actor == "subject"), key=lambda r: r.order, default=None)
         return Status.UNKNOWN if own is None else Status(own.status)
 

@@ -12,7 +12,7 @@ from consentkit.core.choices import Manner
 from consentkit.core.errors import ChoiceRejected, GuardianNeeded, GuardianNotNeeded
 from consentkit.core.minors import NOTHING_KNOWN, Facts, is_minor
 from consentkit.core.record import VISITOR, Answer, Event
-from consentkit.core.terms import GRANTING
+from consentkit.core.terms import GRANTING, Kind
 from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_facts import FactSources
 from consentkit.runtime import Runtime
@@ -101,7 +101,7 @@ class Recorder:
         facts = self.facts.complete(catalog, subject, self._known(tenant, subject), manner.at_us)
         minor = is_minor(facts, rules, manner.at_us)
         for answer in said:
-            if answer.action not in GRANTING:
+            if answer.action not in GRANTING or answer.kind is Kind.ANNOUNCEMENT:  # to have seen it is no grant
                 continue
             if manner.actor.startswith("guardian:") and not minor:
                 raise GuardianNotNeeded(f"the subject answers alone for {answer.item!r}")

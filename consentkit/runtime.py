@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import StoreUnavailable
-from consentkit.core.notice import Notice, notice_of, revision_of
+from consentkit.core.notice import Notice, notice_of, purpose_notice, revision_of
 from consentkit.core.published import Published
 from consentkit.core.rulebook import Rulebook, rulebook
 from consentkit.store import publishing, schema
@@ -189,6 +189,15 @@ class Runtime:
         if wanted not in self._notices:
             self._notices[wanted] = notice_of(self.catalog, wanted)
         return self._notices[wanted]
+
+    def purpose_notice(self, key: str, locale: str | None = None) -> Notice:
+        """What is shown where the data of one purpose is collected. Raises UnknownPurpose."""
+        purpose = self.catalog.purpose(key)
+        wanted = locale if locale in self.catalog.locales else self.catalog.site.default_locale
+        known = f"{purpose.key} {wanted}"
+        if known not in self._notices:
+            self._notices[known] = purpose_notice(self.catalog, purpose, wanted)
+        return self._notices[known]
 
     @cached_property
     def revision(self) -> str:

@@ -48,13 +48,18 @@ def declining(catalog: Catalog, published: Published, key: str, how: Manner) -> 
 
 
 def methods(published: Published, release: PolicyRelease, past: Past) -> tuple[str, ...]:
-    """By which acts a subject may accept this version."""
+    """By which acts a subject may accept this version.
+
+    One that lists nothing but continued use may be accepted expressly too: who was not told in time has to
+    be able to answer.
+    """
     accepted = past.accepted.get(release.policy)
+    others = tuple(m for m in release.acceptance if m != Method.CONTINUED_USE) or EXPRESS_METHODS
     if accepted is None:
-        return tuple(m for m in release.acceptance if m != Method.CONTINUED_USE)
+        return others
     strictest = published.strictest(release.policy, accepted, release.ordinal)
     if strictest is not Change.REDUCES_RIGHTS:
-        return release.acceptance
+        return tuple(dict.fromkeys((*release.acceptance, *others)))
     return tuple(m for m in release.acceptance if m in EXPRESS_METHODS) or EXPRESS_METHODS
 
 

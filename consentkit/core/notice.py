@@ -50,6 +50,21 @@ def notice_of(catalog: Catalog, locale: str) -> Notice:
     return Notice(locale, data, body, digest(body))
 
 
+def purpose_notice(catalog: Catalog, purpose: Purpose, locale: str) -> Notice:
+    """The notice of one purpose in one locale: what is shown where its data is collected."""
+    words = texts(locale)
+    data: dict[str, Any] = {
+        "controller": {"contact": catalog.controller.contact, "name": catalog.controller.name},
+        "dir": direction(locale),
+        "locale": locale,
+        "purpose": _purpose(catalog, purpose, locale),
+        "site": catalog.site.name,
+        "texts": {k: v for k, v in words.items() if k.startswith(("notice.", "purpose."))},
+    }
+    body = canonical_json(data)
+    return Notice(locale, data, body, digest(body))
+
+
 def revision_of(catalog: Catalog) -> str:
     """Eight hex digits that change when something asked in the banner changes materially."""
     asked = [p for c in catalog.choices for p in catalog.purposes_of(c.key)] + list(catalog.apart)

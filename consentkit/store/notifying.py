@@ -1,52 +1,72 @@
-"""Who was shown what: `notified` events, once per subject and version; who has still to be told."""
+"""Who was shown what: events that are recorded once per subject and version; who has still to be told."""
 
 # ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from consentkit.core.catalog import Policy
+from consentkit.core.published import PolicyRelease
 from consentkit.core.record import VISITOR, Answer, Event
-from consentkit.core.terms import Kind
+from consentkit.core.terms import Action, Kind
 from consentkit.store.database import Database, Tx
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.snapshot import snapshot
 from consentkit.store.tables import PREFIX as _P
 
-_SHOWN = (
+_SAID = (
     f"SELECT 1 FROM {_P}event WHERE bucket = ? AND subject_key = ? AND kind = ? AND item = ? AND version = ? "
-    "AND action = 'notified' LIMIT 1"
+    "AND action = ? LIMIT 1"
 )
-_TO_TELL = (
-    f"SELECT s.subject FROM {_P}subject s JOIN {_P}state t ON t.bucket = s.bucket AND t.subject_key = s.subject_key "
-    "WHERE s.tenant = ? AND s.erased_us IS NULL AND substr(s.subject, 1, ?) <> ? "
+_ACCOUNTS = (
+    f"SELECT s.subject FROM {_P}subject s WHERE s.tenant = ? AND s.erased_us IS NULL "
+    "AND substr(s.subject, 1, ?) <> ? "
+)
+_ACCEPTED_EARLIER = (
+    f"AND EXISTS (SELECT 1 FROM {_P}state t WHERE t.bucket = s.bucket AND t.subject_key = s.subject_key "
     "AND t.kind = 'policy' AND t.item = ? AND t.scope = '' AND t.actor = 'subject' AND t.status = 'accepted' "
-    f"AND t.version < ? AND NOT EXISTS (SELECT 1 FROM {_P}event e WHERE e.bucket = s.bucket "
-    "AND e.subject_key = s.subject_key AND e.kind = 'policy' AND e.item = t.item AND e.version = ? "
-    "AND e.action = 'notified') ORDER BY s.bucket, s.subject"
+    "AND t.version < ?) "
+)
+_ADDRESSED = (
+    f"AND EXISTS (SELECT 1 FROM {_P}state t WHERE t.bucket = s.bucket AND t.subject_key = s.subject_key "
+    "AND t.kind = 'announcement' AND t.item = ? AND t.actor = 'invitation') "
+)
+_NOT_TOLD = (
+    f"AND NOT EXISTS (SELECT 1 FROM {_P}event e WHERE e.bucket = s.bucket AND e.subject_key = s.subject_key "
+    "AND e.kind = ? AND e.item = ? AND e.version = ? AND e.action = 'notified') ORDER BY s.bucket, s.subject"
 )
 
 
 def record_once(writer: LedgerWriter, tenant: str, subject: str, answers: Sequence[Answer]) -> list[Event]:
-    """Record that these were shown, but for those that were shown to this subject before."""
+    """Record these, but for those that were recorded of this subject before: same item, version and action."""
     made = writer.act(tenant, subject, ())
 
     def work(tx: Tx) -> list[Event]:
         writer.known(tx, made)
         known = writer.find(tx, tenant, subject, lock=True, whole=True)
-        new = [a for a in answers if known is None or not _shown(tx, made.bucket, known.key, a)]
-        return writer.record(tx, writer.act(tenant, subject, new)) if new else []
+        new = [a for a in answers if known is None or not _said(tx, made.bucket, known.key, a)]
+        return writer.record(tx, writer.act(tenant, subject, new), alone=True) if new else []
 
     return writer.database.write(work)
 
 
-def to_tell(database: Database, tenant: str, policy: str, ordinal: int, version: str) -> Iterator[str]:
-    """Accounts whose acceptance is of an earlier version and who were not told of this one. Streams."""
+def to_tell(database: Database, tenant: str, policy: Policy, release: PolicyRelease) -> Iterator[str]:
+    """Accounts to be told of a version and not told yet. Streams.
+
+    Of a policy those who accepted an earlier version; of an announcement everybody, or the selection.
+    """
+    who, kind = _ACCEPTED_EARLIER, Kind.POLICY
+    params: tuple[object, ...] = (policy.key, release.ordinal)
+    if policy.kind == "announcement":
+        everybody = policy.audience == "all"
+        who, params = ("", ()) if everybody else (_ADDRESSED, (policy.key,))
+        kind = Kind.ANNOUNCEMENT
+    given = (tenant, len(VISITOR), VISITOR, *params, kind.value, policy.key, release.version)
     with snapshot(database) as view:
-        params = (tenant, len(VISITOR), VISITOR, policy, ordinal, version)
-        for (subject,) in view.stream(_TO_TELL, params):
+        for (subject,) in view.stream(_ACCOUNTS + who + _NOT_TOLD, given):
             yield subject
 
 
-def _shown(tx: Tx, bucket: int, key: bytes, answer: Answer) -> bool:
-    kind = Kind(answer.kind).value
-    return bool(tx.run(_SHOWN, (bucket, key, kind, answer.item, answer.version)))
+def _said(tx: Tx, bucket: int, key: bytes, answer: Answer) -> bool:
+    said = (Kind(answer.kind).value, answer.item, answer.version, Action(answer.action).value)
+    return bool(tx.run(_SAID, (bucket, key, *said)))

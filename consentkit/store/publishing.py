@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from consentkit.core.catalog import Catalog, Policy, PolicyVersion, localized
 from consentkit.core.catalog_rules import canonical, definition, material_changes
 from consentkit.core.errors import CatalogError
-from consentkit.core.notice import digest, notice_of
+from consentkit.core.notice import Notice, digest, notice_of, purpose_notice
 from consentkit.core.published import PolicyRelease, Published, PurposeRelease
-from consentkit.core.terms import Change
+from consentkit.core.terms import Basis, Change
 from consentkit.core.times import to_us
 from consentkit.store.database import Database, Tx
 from consentkit.store.tables import PREFIX as _P
 
+_AT_ONCE = 500
 JSON, MARKDOWN = "application/json", "text/markdown"
 
 
@@ -130,8 +131,14 @@ def publish(catalog: Catalog, database: Database, now_us: int) -> list[Step]:
 
 
 def is_published(catalog: Catalog, tx: Tx) -> bool:
-    """Whether this very catalogue was published."""
-    return bool(tx.run(f"SELECT 1 FROM {_P}document WHERE digest = ?", (digest(canonical(catalog)),)))
+    """Whether this very catalogue was published, with the notices that this version of the package shows."""
+    wanted = [digest(canonical(catalog)), *(notice.digest for notice in _notices(catalog))]
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = tuple(dict.fromkeys(wanted[start : start + _AT_ONCE]))
+        marks = ", ".join("?" * len(some))
+        if tx.run(f"SELECT count(*) FROM {_P}document WHERE digest IN ({marks})", some)[0][0] < len(some):
+            return False
+    return True
 
 
 def read_document(tx: Tx, wanted: str) -> tuple[str, str] | None:
@@ -144,8 +151,16 @@ def _documents(catalog: Catalog) -> Iterable[tuple[str, str]]:
     for policy in catalog.policies.values():
         for version in policy.versions:
             yield from ((version.media_type, text) for text in version.texts.values())
-    yield from ((JSON, notice_of(catalog, locale).body) for locale in catalog.locales)
+    yield from ((JSON, notice.body) for notice in _notices(catalog))
     yield JSON, canonical(catalog)
+
+
+def _notices(catalog: Catalog) -> Iterable[Notice]:
+    """What banner and preference page show, and what is shown where data is collected, in every locale."""
+    for locale in catalog.locales:
+        yield notice_of(catalog, locale)
+        asked = (purpose for purpose in catalog.purposes.values() if purpose.basis is Basis.CONSENT)
+        yield from (purpose_notice(catalog, purpose, locale) for purpose in asked)
 
 
 def _store_documents(tx: Tx, documents: Iterable[tuple[str, str]], now_us: int) -> None:
