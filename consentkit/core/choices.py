@@ -16,6 +16,8 @@ from consentkit.core.record import Answer
 from consentkit.core.terms import Action, Basis, Kind, Method
 from consentkit.core.times import Duration
 
+_METHODS = frozenset(Method)
+_METHODS = frozenset(Method)
 _ACTOR = re.compile(r"subject|operator|browser|guardian:[0-9]+")
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -38,7 +40,7 @@ class Manner:
         """Raise ValueError for a malformed actor, method, locale, notice or scope."""
         if not _ACTOR.fullmatch(self.actor):
             raise ValueError(f"actor {self.actor!r}: write subject, operator, browser or guardian:<number>")
-        if self.method not in list(Method):
+        if self.method not in _METHODS:
             raise ValueError(f"method {self.method!r}: write one of {', '.join(Method)}")
         if self.locale is not None and not _LOCALE.fullmatch(self.locale):
             raise ValueError(f"locale {self.locale!r} is not a BCP 47 tag such as en or zh-Hans")

@@ -21,6 +21,7 @@ BUCKETS = 1024
 VISITOR = "visitor:"
 _RECORD, _SUBJECT = b"consentkit/v1/record\0", b"consentkit/v1/subject\0"
 _MAX_INT = 2**53 - 1
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,6 @@ def restricted_jcs(value: dict[str, Any]) -> str:
             raise ValueError(f"{key!r}: only ASCII keys, text, booleans, null and integers can be recorded")
         if isinstance(part, int) and abs(part) > _MAX_INT:
             raise ValueError(f"{key!r}: {part} is too large to be recorded exactly")
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = _ENCODER.encode(value)
     text.encode()
     return text

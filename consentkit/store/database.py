@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, PoolProxiedConnection
+from sqlalchemy import Connection, Engine
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
-from consentkit.store.engines import Readers, refuse_shared, refuse_unusable
+from consentkit.store.engines import Kept, Lease, refuse_shared, refuse_unusable
 
 Params = Sequence[Any]
 Rows = list[tuple[Any, ...]]
@@ -110,7 +110,8 @@ class Database:
     def __init__(self, engine: Callable[[], Engine], *, owned: bool) -> None:
         self._engine = engine
         self._checked: Engine | None = None
-        self._readers: Readers | None = None
+        self._kept: Kept | None = None
+        self._take: Callable[[], Lease]
         self.owned = owned
 
     @property
@@ -123,6 +124,8 @@ class Database:
         if engine is not self._checked:
             refuse_unusable(engine.dialect.name, engine.dialect.driver)
             refuse_shared(engine)
+            self._kept = Kept(engine) if self.owned and engine.dialect.name == "sqlite" else None
+            self._take = self._kept.take if self._kept is not None else engine.raw_connection
             self._checked = engine
         return engine
 
@@ -136,22 +139,16 @@ class Database:
 
         A pooled connection that the server has closed meanwhile is replaced, and `work` runs again.
         """
-        if self._readers is not None:
-            return _read_kept(self._readers, work)
-        engine = self.engine
-        if self.owned and engine.dialect.name == "sqlite":
-            self._readers = Readers(engine)
-            return _read_kept(self._readers, work)
-        reading = _read_postgresql if engine.dialect.name == "postgresql" else _read_sqlite
+        reading = _read_postgresql if self.engine.dialect.name == "postgresql" else _read_sqlite
         for left in range(_DEAD_AT_MOST, -1, -1):
-            fairy = _checkout(engine)
+            lease = _checkout(self._take)
             try:
-                return reading(fairy.dbapi_connection, work)
+                return reading(lease.dbapi_connection, work)
             except Exception as error:
-                if not (_discarded(fairy) and left):
+                if not (_discarded(lease) and left):
                     _raise(error)
             finally:
-                fairy.close()
+                lease.close()
         raise AssertionError("the last attempt returns or raises")
 
     def write(self, work: Callable[[Tx], Result], connection: Connection | None = None) -> Result:
@@ -166,23 +163,23 @@ class Database:
             return _join(connection, work)
         writing = _write_postgresql if engine.dialect.name == "postgresql" else _write_sqlite
         for attempt in range(_DEAD_AT_MOST + 1):
-            fairy = _checkout(engine)
+            lease = _checkout(self._take)
             try:
-                return writing(fairy.dbapi_connection, work)
+                return writing(lease.dbapi_connection, work)
             except Exception as error:
-                again = _discarded(fairy) or (_conflict(error) and time.monotonic() < give_up)
+                again = _discarded(lease) or (_conflict(error) and time.monotonic() < give_up)
                 if not again or attempt == _DEAD_AT_MOST:
                     _raise(error)
             finally:
-                fairy.close()
+                lease.close()
             time.sleep(random.uniform(0, 0.02 * min(attempt, 5)))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
 
     def dispose(self) -> None:
         """Close idle connections of our own engine."""
         if self.owned:
-            if self._readers is not None:
-                self._readers.close()
+            if self._kept is not None:
+                self._kept.close()
             self.engine.dispose()
 
     @contextmanager
@@ -196,25 +193,11 @@ class Database:
             connection.commit()
 
 
-def _checkout(engine: Engine) -> PoolProxiedConnection:
+def _checkout(take: Callable[[], Lease]) -> Lease:
     try:
-        return engine.raw_connection()
+        return take()
     except Exception as error:
         _raise(error)
-
-
-def _read_kept(readers: Readers, work: Callable[[Tx], Result]) -> Result:
-    try:
-        connection = readers.take()
-        try:
-            result = work(_SqliteTx(connection))
-        except BaseException:
-            connection.close()
-            raise
-    except Exception as error:
-        _raise(error)
-    readers.give_back(connection)
-    return result
 
 
 def _read_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
@@ -316,11 +299,11 @@ def _raise(error: Exception) -> NoReturn:
     raise StoreUnavailable(f"the consent ledger cannot be used: {cause}") from cause
 
 
-def _discarded(fairy: PoolProxiedConnection) -> bool:
+def _discarded(lease: Lease) -> bool:
     """Whether the connection is dead; then the pool is told to forget it."""
-    dead = bool(getattr(fairy.dbapi_connection, "closed", False))
+    dead = bool(getattr(lease.dbapi_connection, "closed", False))
     if dead:
-        fairy.invalidate()
+        lease.invalidate()
     return dead
 
 

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import deque
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Engine, SingletonThreadPool, StaticPool, event
@@ -18,44 +18,68 @@ from consentkit.core.errors import ConsentKitError
 
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000")
 _WAL_ATTEMPTS = 20
-_IDLE_READERS = 32
+_IDLE_AT_MOST = 32
 _own: weakref.WeakSet[Engine] = weakref.WeakSet()
-_readers: weakref.WeakSet[Readers] = weakref.WeakSet()
+_kept: weakref.WeakSet[Kept] = weakref.WeakSet()
 _left_to_the_parent: list[object] = []
 
 
-class Readers:
-    """Connections of our own SQLite engine that only read, kept open: taken and given back in one step each.
+class Lease(Protocol):
+    """A connection that is lent out: what SQLAlchemy's pools give."""
 
-    A pool's checkout and reset cost more than the read itself.
+    @property
+    def dbapi_connection(self) -> Any:
+        """The driver's connection."""
+
+    def close(self) -> None:
+        """Give it back."""
+
+    def invalidate(self) -> None:
+        """It is broken: forget it."""
+
+
+class Kept:
+    """Connections of our own SQLite engine, kept open: taken and given back in one step each.
+
+    A pool's checkout and reset cost more than a read itself.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.idle: deque[sqlite3.Connection] = deque()
-        _readers.add(self)
+        _kept.add(self)
 
-    def take(self) -> sqlite3.Connection:
+    def take(self) -> Lease:
         """An idle connection, else a new one."""
         try:
-            return self.idle.pop()
+            return _KeptLease(self, self.idle.pop())
         except IndexError:
             fairy = self.engine.raw_connection()
-            connection = cast(sqlite3.Connection, fairy.dbapi_connection)
+            connection: Any = fairy.dbapi_connection
             fairy.detach()
-            return connection
-
-    def give_back(self, connection: sqlite3.Connection) -> None:
-        """Keep a connection that is in order."""
-        if len(self.idle) < _IDLE_READERS:
-            self.idle.append(connection)
-        else:
-            connection.close()
+            return _KeptLease(self, connection)
 
     def close(self) -> None:
         """Close what is idle."""
         while self.idle:
             self.idle.pop().close()
+
+
+class _KeptLease:
+    __slots__ = ("dbapi_connection", "kept")
+
+    def __init__(self, kept: Kept, connection: sqlite3.Connection) -> None:
+        self.kept, self.dbapi_connection = kept, connection
+
+    def close(self) -> None:
+        """Keep it, unless it is in the middle of something."""
+        if self.dbapi_connection.in_transaction or len(self.kept.idle) >= _IDLE_AT_MOST:
+            self.dbapi_connection.close()
+        else:
+            self.kept.idle.append(self.dbapi_connection)
+
+    def invalidate(self) -> None:
+        """SQLite's connections do not die."""
 
 
 def refuse_unusable(dialect: str, driver: str) -> None:
@@ -139,9 +163,9 @@ def _leave_connections() -> None:
     for engine in list(_own):
         _left_to_the_parent.append(engine.pool)
         engine.dispose(close=False)
-    for readers in list(_readers):
-        _left_to_the_parent.append(readers.idle)
-        readers.idle = deque()
+    for kept in list(_kept):
+        _left_to_the_parent.append(kept.idle)
+        kept.idle = deque()
 
 
 if hasattr(os, "register_at_fork"):

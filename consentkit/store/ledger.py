@@ -145,7 +145,7 @@ class LedgerWriter:
     def record_for(self, tx: Tx, act: Act, known: Known, then: Then | None = None) -> list[Event]:
         """Write an act under a mapping row that the caller has locked, erased or not. Raises LedgerBroken."""
         effective_us = act.now_us if act.at_us is None else act.at_us
-        facts = replace(known.facts, erased_us=None)
+        facts = known.facts if known.facts.erased_us is None else replace(known.facts, erased_us=None)
         stamp = Stamp(act.tenant, act.bucket, known.key, act.now_us, effective_us, act.at_us is None, facts)
         entries = [entry(i, a, stamp, s) for i, a, s in zip(act.ids, act.answers, act.salts, strict=True)]
         for start in range(0, len(entries), BATCH):
