@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from flask import Blueprint, Response, current_app, make_response, request
 from werkzeug.exceptions import HTTPException, default_exceptions
+from werkzeug.routing import BaseConverter
 
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
@@ -22,6 +23,13 @@ class Operation(NamedTuple):
 
     scope: str | None
     run: Callable[..., Response]
+
+
+class Anything(BaseConverter):
+    """The rest of a path, whatever is in it: `path` takes no line feed and no leading slash."""
+
+    part_isolating = False
+    regex = r"[\s\S]+"
 
 
 Resource = Mapping[str, Operation]
@@ -55,14 +63,15 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 def api_blueprint(url_prefix: str) -> Blueprint:
     """A blueprint for one app. It answers everything below its prefix, also what it does not have."""
     made = Blueprint(f"{BLUEPRINT}_api", "consentkit", url_prefix=f"{url_prefix}/v1")
+    made.record(lambda setup: setup.app.url_map.converters.update(consentkit_anything=Anything))
     for rule, resource in RESOURCES.items():
         name = rule.strip("/").split("/<")[0].removesuffix(".json")
         name = name.removesuffix("s") if "<" in rule else name
         _add(made, rule, name, _view(resource))
-    _add(made, "/subjects/<path:rest>", "subject", _subject)
+    _add(made, "/subjects/<consentkit_anything:rest>", "subject", _subject)
     _add(made, "", "root", _nothing)
     _add(made, "/", "root", _nothing)
-    _add(made, "/<path:rest>", "nothing", _rest)
+    _add(made, "/<consentkit_anything:rest>", "nothing", _nothing)
     made.register_error_handler(Refused, _on_refused)
     for error in (StoreUnavailable, SchemaOutdated):
         made.register_error_handler(error, _on_unavailable)
@@ -109,7 +118,7 @@ def _subject(rest: str) -> Response:
             return _answer(OF_SUBJECT[what], {"subject": checked_subject(subject)})
         case [subject, what, key] if what in OF_SUBJECT_ITEM:
             return _answer(OF_SUBJECT_ITEM[what], {"subject": checked_subject(subject), "key": key})
-    return _nothing()
+    return _nothing(rest)
 
 
 def _parts(rest: str) -> list[str]:
@@ -137,13 +146,7 @@ def _decoded(part: bytes) -> str:
         raise Refused(400, "bad-subject", "Bad subject", "The address is not UTF-8.") from None
 
 
-def _rest(rest: str) -> Response:
-    """Whatever no other rule has: also ids that begin with a slash, which Flask's own rules do not take."""
-    before, found, after = rest.partition("subjects/")
-    return _subject(after) if found and not before else _nothing()
-
-
-def _nothing() -> Response:
+def _nothing(rest: str = "") -> Response:
     detail = "The API has no such resource; openapi.json lists them. A slash inside an id is written %2F."
     raise Refused(404, "not-found", "Not found", detail)
 

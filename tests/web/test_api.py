@@ -35,6 +35,8 @@ def api(app: Flask, kit: ConsentKit) -> Caller:
         *("", "/", "/nope", "/catalog/", "/events/", "/events/a/b", "/subjects", "/subjects/"),
         *("/subjects/u/nope", "/subjects/u/consents/", "/subjects/u/consents/a/b", "/subjects//consents"),
         "/subjects/u/v/consents",
+        "/a%0Ab",
+        "/events/%0A/b",
     ],
 )
 def test_what_is_not_there_is_a_problem(api: Caller, path: str) -> None:
@@ -141,7 +143,21 @@ ODD = [
     "a+b",
     "%2F",
 ]
-ODD += ["a?b", "a#b", "visitor:x/y", "x" * 1024, "a%00b", "\x01", "..", "a\\b", '"', "u/export"]
+ODD += [
+    "a?b",
+    "a#b",
+    "visitor:x/y",
+    "x" * 1024,
+    "a%00b",
+    "\x01",
+    "\n",
+    "a\nb/",
+    "\u2028",
+    "..",
+    "a\\b",
+    '"',
+    "u/export",
+]
 
 
 @pytest.mark.parametrize("subject", ODD)
