@@ -16,7 +16,18 @@ from typing import Any
 
 from consentkit.core.record import commitment
 from consentkit.core.times import rfc3339
-from consentkit.proof import Checkpoint, KeyInvalid, ProofInvalid, TlogProof, VerifierKey, verify_proof
+from consentkit.proof import (
+    Checkpoint,
+    NoteInvalid,
+    ProofInvalid,
+    TlogProof,
+    VerifierKey,
+    verify_proof,
+)
+
+
+class Unreadable(ProofInvalid):
+    """This is no proof of an event of consentkit at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +42,19 @@ class Verified:
 def verify(proof: str, key: str, origin: str | None = None) -> Verified:
     """Check a proof text against the log's public key, and its origin when it is known.
 
-    Raises ProofInvalid when it does not hold, KeyInvalid for a text that is not a public key.
+    Raises ProofInvalid when it does not hold (Unreadable when it is none), KeyInvalid for a text that is not a
+    public key.
     """
     verifier = VerifierKey.parse(key.strip())
-    parsed = TlogProof.parse(proof)
     try:
+        parsed = TlogProof.parse(proof)
         extra = json.loads(parsed.extra)
         body, salt = extra["body"], bytes.fromhex(extra["salt"])
         facts = json.loads(body)
+    except NoteInvalid as error:
+        raise Unreadable(str(error)) from None
     except (ValueError, KeyError, TypeError):
-        raise ProofInvalid("the proof does not carry an event of consentkit") from None
+        raise Unreadable("the proof does not carry an event of consentkit") from None
     named = Checkpoint.parse(parsed.checkpoint.split("\n\n", 1)[0] + "\n").origin
     shown = verify_proof(proof, commitment(salt, body), verifier, origin or named)
     return Verified(facts, shown.index, shown.checkpoint)
@@ -59,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = sys.stdin.read() if given.proof == "-" else Path(given.proof).read_text("utf-8")
         key = Path(given.key).read_text("ascii") if Path(given.key).is_file() else given.key
         verified = verify(text, key, given.origin)
-    except ProofInvalid as error:
-        print(f"the proof does not hold: {error}", file=sys.stderr)
-        return 2
-    except (OSError, ValueError, KeyInvalid) as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, ProofInvalid) and not isinstance(error, Unreadable):
+            print(f"the proof does not hold: {error}", file=sys.stderr)
+            return 2
         print(f"the proof cannot be checked: {error}", file=sys.stderr)
         return 3
     print(_readable(verified))

@@ -24,7 +24,9 @@ def texts(locale: str) -> Mapping[str, str]:
     found = [name for name in (FALLBACK, locale.split("-")[0], locale) if name in built_in()]
     merged: dict[str, str] = {}
     for name in dict.fromkeys(found):
-        merged |= _flat(tomllib.loads(files("consentkit").joinpath("locales", f"{name}.toml").read_text("utf-8")))
+        merged |= _flat(
+            tomllib.loads(files("consentkit").joinpath("locales", f"{name}.toml").read_text("utf-8"))
+        )
     return merged
 
 
