@@ -32,7 +32,7 @@ from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load, read_texts
 from consentkit.runtime import Keys, Runtime
-from consentkit.web import assets, checks, gates, markup, problems
+from consentkit.web import assets, checks, gates, markup, problems, sign_in
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
 from consentkit.web.current import forget
@@ -113,6 +113,7 @@ class ConsentKit(Kit):
         app.jinja_env.globals["consents"] = gates.current_consents
         app.cli.add_command(commands)
         checks.install(app)
+        sign_in.install(app)
         if embedded:
             self._start_embedded(app, runtime)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from consentkit.core.errors import ConsentKitError, StoreUnavailable
 from consentkit.core.record import Event
 from consentkit.core.times import rfc3339, to_us
 from consentkit.runtime import Runtime
-from consentkit.store.proving import prove, read_checkpoint
+from consentkit.store.database import Tx
+from consentkit.store.proving import NotSealed, prove, read_checkpoint
 from consentkit.store.reading import Erased
 from consentkit.store.sealing import Progress, Sealed
 from consentkit.store.verifying import Report, broken, verify
+
+_log = logging.getLogger("consentkit")
 
 
 class Ledger:
@@ -79,6 +84,24 @@ class Ledger:
         self._seal_first()
         return self._runtime.database.read(lambda tx: prove(tx, event_id))
 
+    def proofs(self, events: Sequence[Event]) -> list[str | None]:
+        """The proof of each event; None for one that is not sealed. A ledger that cannot be sealed has no new ones."""
+        try:
+            self._seal_first()
+        except StoreUnavailable:
+            raise
+        except ConsentKitError as error:
+            _log.error("the ledger cannot be sealed: %s", error)
+        return self._runtime.database.read(lambda tx: [_proof(tx, event.event_id) for event in events])
+
+    @property
+    def key(self) -> str | None:
+        """The log's public key, or None where this process does not know it."""
+        try:
+            return str(self._runtime.log_keys.verifier)
+        except ConsentKitError:
+            return None
+
     def verify(self, progress: Callable[[int], None] | None = None) -> Report:
         """Check the whole ledger; never writes. Returns a report, or raises LedgerBroken with the first fault.
 
@@ -100,6 +123,13 @@ class Ledger:
         """One event by its id, or None."""
         self._runtime.ensure()
         return self._runtime.reader.event(event_id, tenant)
+
+
+def _proof(tx: Tx, event_id: str) -> str | None:
+    try:
+        return prove(tx, event_id)
+    except NotSealed:
+        return None
 
 
 def _text(after: str | int | None) -> str | None:

@@ -93,10 +93,14 @@ class Answers:
             "events": [event_json(event) for event in events],
         }
 
-    def receipt(self, subject: str, *, tenant: str | None = None) -> dict[str, Any]:
-        """What a person keeps: the last answer to each item, with version, notice and event id."""
+    def receipt(self, subject: str | None, *, tenant: str | None = None) -> dict[str, Any]:
+        """What a person keeps: the last answer to each item, with version, notice, event id and proof.
+
+        `proof` (c2sp.org/tlog-proof@v1) verifies without the ledger, `log_key` is the key for it. An answer that
+        is not sealed yet has `sealed` false and no proof. On SQLite what is pending is sealed first.
+        """
         catalog, consents = self.runtime.catalog, self.of(subject, tenant=tenant)
-        events = self.ledger.of_subject(subject, tenant=tenant)
+        events = self.ledger.of_subject(subject, tenant=tenant) if subject is not None else []
         last = {
             (e.kind, e.item, e.scope, e.actor): e
             for e in sorted(events, key=lambda e: e.effective_at)
@@ -109,7 +113,16 @@ class Answers:
             "at": rfc3339(self.runtime.clock.now()),
             "subject": subject,
             "controller": controller,
-            "answers": [{**event_json(e), "status": str(consents.status_of(e))} for e in last.values()],
+            "log_key": self.ledger.key if last else None,
+            "answers": [
+                {
+                    **event_json(e),
+                    "status": str(consents.status_of(e)),
+                    "proof": proof,
+                    "sealed": proof is not None,
+                }
+                for e, proof in zip(last.values(), self.ledger.proofs(list(last.values())), strict=True)
+            ],
         }
 
     @property

@@ -49,6 +49,11 @@ def new_visitor() -> str:
     return VISITOR + secrets.token_urlsafe(16)
 
 
+def forget_identity() -> None:
+    """Ask the host again who is there: somebody signed in or out during this request."""
+    request.environ.pop(_MEMO, None)
+
+
 def become(visitor: str) -> None:
     """From here on in this request the visitor with this id is asking."""
     request.environ[_MEMO] = Identity(None, visitor)

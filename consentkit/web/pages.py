@@ -102,10 +102,6 @@ def policy(state: State, key: str, version: str | None) -> Response:
 def receipt(state: State) -> Response:
     """The visitor's own receipt, readable or as JSON (`Accept: application/json` or `?format=json`)."""
     subject = current().subject
-    if subject is None:
-        if wants_html():
-            abort(404, "There is no answer to give a receipt for yet.")
-        return _private(jsonify({"schema": "consentkit/receipt/v1", "answers": []}))
     data = state.kit.receipt(subject)
     if request.args.get("format") == "json" or not wants_html():
         return _private(jsonify(data))

@@ -92,9 +92,9 @@ def _blocked_problem(error: ConsentMissing) -> Response:
 
 def _blocked_page(decision: Decision) -> Response:
     state, context = current_state(), page_context()
-    link = url_for(f"{BLUEPRINT}.preferences")
+    link = url_for(f"{BLUEPRINT}.preferences", locale=_language(state))
     if decision.item in state.kit.catalog.policies:
-        link = url_for(f"{BLUEPRINT}.accept", key=decision.item)
+        link = url_for(f"{BLUEPRINT}.accept", key=decision.item, locale=_language(state))
     item_title = title_of(state, decision.item, context["locale"])
     page = render_template(
         "consentkit/blocked.html", reason=decision.reason.value, item_title=item_title, link=link, **context
@@ -115,8 +115,13 @@ def _where_to_answer(decision: Decision) -> str | None:
         return None
     back = request.full_path.rstrip("?")
     if decision.item in state.kit.catalog.policies:
-        return url_for(f"{BLUEPRINT}.accept", key=decision.item, next=back)
-    return url_for(f"{BLUEPRINT}.preferences", next=back)
+        return url_for(f"{BLUEPRINT}.accept", key=decision.item, next=back, locale=_language(state))
+    return url_for(f"{BLUEPRINT}.preferences", next=back, locale=_language(state))
+
+
+def _language(state: State) -> str | None:
+    """The language of the host's page, where the host has told it."""
+    return state.locale() if state.loaders.locale is not None else None
 
 
 def _vary(response: Response) -> Response:

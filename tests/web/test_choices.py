@@ -342,9 +342,8 @@ def test_one_open_app_context_does_not_mix_visitors(app: Flask) -> None:
 
 def test_a_subject_loader_may_not_use_our_ids(app: Flask, kit: ConsentKit) -> None:
     client = app.test_client()
-    client.post("/login", data={"user": "visitor:abc"})
     with pytest.raises(Exception, match="begin with 'visitor:' are ours"):
-        client.get("/subject")
+        client.post("/login", data={"user": "visitor:abc"})
 
 
 def test_purposes_without_a_category_are_not_part_of_the_banner(app_of: Callable[..., Flask]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from consentkit import ConsentKit, Policy, PolicyVersion
+from consentkit.verify import verify
 from tests.web.conftest import make_kit, policies
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -153,13 +154,20 @@ def test_an_unknown_policy_has_no_page(app: Flask) -> None:
 
 def test_the_receipt_says_what_was_answered(app: Flask, kit: ConsentKit) -> None:
     client = app.test_client()
-    assert client.get("/consent/receipt", headers=HTML).status_code == 404
+    nothing = client.get("/consent/receipt", headers=HTML)
+    assert (nothing.status_code, "No answers" in nothing.text or "no answer" in nothing.text.lower()) == (
+        200,
+        True,
+    )
     client.post("/consent", json={"decision": "accept-all"})
     receipt = client.get("/consent/receipt").json
     answers = {answer["item"]: answer for answer in receipt["answers"]}
     assert (answers["statistics"]["status"], answers["statistics"]["version"]) == ("given", "1")
     assert answers["statistics"]["notice"] == kit.notice("en").digest
-    assert "Statistics" in client.get("/consent/receipt", headers=HTML).text
+    assert answers["statistics"]["sealed"] is True
+    shown = verify(answers["statistics"]["proof"], receipt["log_key"])
+    assert shown.body["event_id"] == answers["statistics"]["event_id"]
+    assert "Sealed in the ledger" in client.get("/consent/receipt", headers=HTML).text
     with app.app_context():
         media, text = kit.document(answers["statistics"]["notice"])
     assert (media, text) == ("application/json", kit.notice("en").body)

@@ -1,0 +1,75 @@
+"""Sign-in and sign-out: what the browser remembers of one person must not speak for another.
+
+A host signs people in by changing the session, so a response that changes it is the moment to look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Flask, Response, request, session
+from flask.globals import request_ctx
+
+from consentkit.core.errors import SchemaOutdated, StoreUnavailable
+from consentkit.web.current import forget
+from consentkit.web.identity import HINT, cookie_name, forget_identity, hint, identify
+from consentkit.web.standing import hint_value, standing
+from consentkit.web.state import State, state_of
+
+MARK = "_consent"
+
+
+def install(app: Flask) -> None:
+    """Look at every response that changes the session."""
+
+    def look(response: Response) -> Response:
+        state = state_of(app)
+        if state.loaders.subject is not None and _session_changed():
+            _compare(state, response)
+        return response
+
+    app.after_request(look)
+
+
+def _session_changed() -> bool:
+    """Whether this request changed the session.
+
+    The `session` proxy would mark it as accessed and so add `Vary: Cookie` to every page of the host.
+    """
+    context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]
+    opened = context.get("_session", context.get("session"))
+    return bool(getattr(opened, "modified", False))
+
+
+def _compare(state: State, response: Response) -> None:
+    forget_identity()
+    forget()
+    account = identify(state).account
+    mark = hashlib.sha256(account.encode()).hexdigest()[:16] if account is not None else None
+    before = session.get(MARK)
+    if mark == before:
+        return
+    if mark is None:
+        session.pop(MARK)
+        _forget_browser(state, response)
+    else:
+        session[MARK] = mark
+        if before is not None:
+            _forget_browser(state, response)
+        _replace_hint(state, response)
+
+
+def _replace_hint(state: State, response: Response) -> None:
+    """The account's own standing. Where it cannot be read nothing is decided."""
+    try:
+        hint(state, response, hint_value(state, standing(state)))
+    except (StoreUnavailable, SchemaOutdated):
+        response.delete_cookie(HINT, path="/", domain=state.settings.cookie_domain)
+
+
+def _forget_browser(state: State, response: Response) -> None:
+    """After sign-out somebody else may sit there: a new visitor, who was not asked yet."""
+    name = cookie_name(state)
+    domain = None if name.startswith("__Host-") else state.settings.cookie_domain
+    response.delete_cookie(name, path="/", domain=domain, secure=request.is_secure, httponly=True)
+    response.delete_cookie(HINT, path="/", domain=state.settings.cookie_domain, secure=request.is_secure)
