@@ -12,6 +12,7 @@ from consentkit.core.record import Event
 from consentkit.core.times import rfc3339, to_us
 from consentkit.runtime import Runtime
 from consentkit.store.database import Tx
+from consentkit.store.following import Followed, Handler, follow
 from consentkit.store.proving import NotSealed, prove, read_checkpoint
 from consentkit.store.reading import Erased
 from consentkit.store.sealing import Progress, Sealed
@@ -66,6 +67,16 @@ class Ledger:
     def of_subject(self, subject: str, *, tenant: str | None = None) -> list[Event]:
         """All events of a subject by event id. Raises StoreUnavailable."""
         return [e for e in self.events(subject=subject, tenant=tenant) if isinstance(e, Event)]
+
+    def follow(self, name: str, handle: Handler, *, tenant: str | None = None) -> Followed:
+        """Hand the events sealed since the last time to `handle`, in order, each at least once.
+
+        The place is kept under `name`. A handler that raises is tried again later with the same event; pauses
+        grow up to a day. Without a sealer at work call `seal` first. Raises StoreUnavailable.
+        """
+        self._seal_first()
+        now_us = self._runtime.clock.now()
+        return follow(self._runtime.database, self._runtime.reader, name, handle, now_us, tenant=tenant)
 
     def seal(self, progress: Progress | None = None) -> Sealed:
         """Put what is pending into the signed Merkle tree. Raises LedgerBroken, StoreUnavailable."""
