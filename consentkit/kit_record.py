@@ -101,7 +101,9 @@ class Recorder:
         facts = self.facts.complete(catalog, subject, self._known(tenant, subject), manner.at_us)
         minor = is_minor(facts, rules, manner.at_us)
         for answer in said:
-            if answer.action not in GRANTING or answer.kind is Kind.ANNOUNCEMENT:  # to have seen it is no grant
+            if (
+                answer.action not in GRANTING or answer.kind is Kind.ANNOUNCEMENT
+            ):  # to have seen it is no grant
                 continue
             if manner.actor.startswith("guardian:") and not minor:
                 raise GuardianNotNeeded(f"the subject answers alone for {answer.item!r}")

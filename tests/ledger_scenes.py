@@ -160,9 +160,9 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def flipped(value: Any, position: int, bit: int) -> Any:
-    """A value with one bit changed: bytes and text by their bytes, numbers by their 64 bits."""
+    """A value with one bit changed: bytes and text by their bytes, a number in its lowest 15 bits."""
     if isinstance(value, int):
-        return value ^ 1 << position % 16
+        return value ^ 1 << position % 15
     data = bytearray(value.encode() if isinstance(value, str) else value)
     data[position % len(data)] ^= 1 << bit
     return data.decode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(data)

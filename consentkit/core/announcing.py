@@ -46,7 +46,9 @@ def _of(policy: Policy, published: Published, rows: Sequence[Row], now_us: int) 
 
 
 def _announcement(kind: Kind, policy: Policy, release: PolicyRelease) -> Announcement:
-    written = policy.versions[release.ordinal - 1 : release.ordinal]  # none where a newer process published it
+    written = policy.versions[
+        release.ordinal - 1 : release.ordinal
+    ]  # none where a newer process published it
     summary = written[0].summary if written else ""
     said = (release.version, release.ordinal, policy.title, summary, release.change, release.effective_us)
     return Announcement(kind, policy.key, *said)
