@@ -78,7 +78,7 @@ _WHERE = {
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 _RENAMED = {"open": "open_kit"}
 
-__all__ = sorted(_HOME)
+__all__ = sorted(set(_HOME) - {"open"})  # a star import must not hide the builtin
 
 
 def __getattr__(name: str) -> object:

@@ -37,7 +37,8 @@ def fault(messages: Any, data: Mapping[str, Any]) -> CatalogError:
             return CatalogError(
                 "is a table in a table", key=_dotted(path), mend=f"Quote a key with dots: {quoted}"
             )
-    path, message = faults[0]
+    # A misspelt key is also missing under its right name: the misspelling says more.
+    path, message = next((f for f in faults if f[1].startswith("Unknown field")), faults[0])
     message = message.replace("Missing data for required field.", "is missing")
     if message.startswith("Unknown field"):
         return CatalogError("is not known", key=_dotted(path), mend=_unknown(path))

@@ -12,7 +12,7 @@ from consentkit.core.minors import Age, band_of
 from consentkit.core.record import Event
 from consentkit.core.times import Duration
 from consentkit.kit_record import Recorder, check_subject, refuse_visitor
-from consentkit.store.erasing import MODES, Unsealed, erase, hide_overdue
+from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
 from consentkit.store.journal import missing
 from consentkit.store.renaming import rename
 
@@ -95,14 +95,26 @@ class SubjectVerbs(Recorder):
         return hide_overdue(self.runtime.writer, self.runtime.clock.now(), deadline)
 
     def reapply_erasures(self) -> int:
-        """Erase again what the journal lists and the database has forgotten (a restored backup); how many."""
+        """Erase again what the journal lists and the database has forgotten (a restored backup); how many.
+
+        First every subject is marked, so that nothing is processed; then events are destroyed, which has to seal:
+        where the anchor is ahead of the database it raises LedgerBroken, and `flask consent new-log` comes first.
+        """
         self.runtime.ensure()
-        journal, again = self.runtime.journal, 0
-        for line in journal.lines() if journal is not None else ():
-            subject = self.runtime.database.read(lambda tx, line=line: missing(tx, line))  # type: ignore[misc]
-            if subject is not None:
-                again += bool(self.erase(subject, reason=line.reason, mode=line.mode, tenant=line.tenant))
-        return again
+        journal = self.runtime.journal
+        forgotten = [
+            (line, subject)
+            for line in (journal.lines() if journal is not None else ())
+            if (subject := self.runtime.database.read(lambda tx, line=line: missing(tx, line))) is not None  # type: ignore[misc]
+        ]
+        marked = {
+            (line.tenant, subject)
+            for line, subject in forgotten
+            if erase(self.runtime.writer, line.tenant, subject, line.reason, MARK)
+        }
+        for line, subject in forgotten:
+            self.erase(subject, reason=line.reason, mode=line.mode, tenant=line.tenant)
+        return len(marked)
 
     def rename(self, old: str, new: str, *, tenant: str | None = None) -> list[Event]:
         """Carry a subject's answers over to another id of the host, as of the instants they were said.

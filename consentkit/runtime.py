@@ -114,7 +114,7 @@ class Runtime:
         self.ensure()
         return Sealer(self.database, self.keyed, self.log_keys, self.clock).seal(progress)
 
-    def begin_new_log(self) -> Lost:
+    def begin_new_log(self) -> list[Lost]:
         """After a restore that cannot be made whole: go on under a new origin, the loss on record."""
         self.ensure()
         lost = begin_new_log(self.writer, self.log_keys)
@@ -147,9 +147,12 @@ class Runtime:
     def _open(self) -> None:
         if self._prepare:
             self._make_folder()
+        with self.database.connection(write=False) as connection:
+            have = schema.installed(connection)
+        if self._prepare and have < schema.VERSION:
             self.upgrade()
-        with self.database.connection() as connection:
-            schema.check(schema.installed(connection))
+        else:
+            schema.check(have)
         _ = self.keyed
         if self._prepare and not self.database.read(lambda tx: publishing.is_published(self.catalog, tx)):
             publishing.publish(self.catalog, self.database, self.clock.now())

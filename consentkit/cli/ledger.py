@@ -148,9 +148,9 @@ def new_log() -> None:
     For a database that was restored from a backup older than the anchor, when
     there is no newer backup. The old origin never signs again.
     """
-    lost = current_state().kit.runtime.begin_new_log()
-    click.echo(f"{lost.origin} had {count(lost.known, 'event')}, of which {lost.kept:,} are here.")
-    click.echo(f"{count(lost.known - lost.kept, 'event')} lost; a new log goes on from there.")
+    for lost in current_state().kit.runtime.begin_new_log():
+        click.echo(f"{lost.origin} had {count(lost.known, 'event')}, of which {lost.kept:,} are here.")
+    click.echo("A new log goes on from there.")
 
 
 @click.command("purge", short_help="Hide the ids of overdue erasures.")

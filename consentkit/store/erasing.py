@@ -24,6 +24,9 @@ from consentkit.store.tables import PREFIX as _P
 from consentkit.store.verifying_erasure import ranges
 
 MODES = ("unlink", "destroy")
+MARK = "mark"
+"""Record and mark, destroy nothing: the first half of both modes."""
+
 LEAVES_PER_RECORD = 1000
 _EVENTS = (
     f"SELECT e.event_id, l.leaf_index FROM {_P}event e "
@@ -86,6 +89,8 @@ def mark(tx: Tx, act: Act, known: Known) -> None:
 
 
 def _doomed(tx: Tx, bucket: int, known: Known, mode: str) -> list[Doomed]:
+    if mode == MARK:
+        return []
     scoped = "" if mode == "destroy" else " AND e.scope <> ''"
     found = [Doomed(str(row[0]), row[1]) for row in tx.run(_EVENTS + scoped, (bucket, known.key))]
     if any(event.leaf_index is None for event in found):

@@ -14,13 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from consentkit.core.errors import ConsentKitError
+from consentkit.core.merkle import Frontier
 from consentkit.core.record import Answer, bucket_of
 from consentkit.core.terms import Action, Kind, Method
 from consentkit.store.database import Tx
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.log_keys import Anchored, LogKeys
 from consentkit.store.tables import PREFIX as _P
-from consentkit.store.tree import LOG_ID, Head, Reads, origin_prefix, read_head
+from consentkit.store.tree import LOG_ID, Head, Reads, earlier_logs, origin_prefix, read_head
 
 LOG_SUBJECT, LOG_ITEM = "consentkit:log", "log"
 
@@ -35,7 +36,7 @@ class Lost:
     root: str
 
 
-def begin_new_log(writer: LedgerWriter, keys: LogKeys) -> Lost:
+def begin_new_log(writer: LedgerWriter, keys: LogKeys) -> list[Lost]:
     """Give the log a new origin, in one transaction with the event that says why.
 
     Raises ConsentKitError when the anchor does not know more than the database: then nothing was lost.
@@ -44,15 +45,20 @@ def begin_new_log(writer: LedgerWriter, keys: LogKeys) -> Lost:
     if anchor is None:
         raise ConsentKitError("there is no anchor (CONSENTKIT_LOG_ANCHOR), so nothing tells what was lost")
 
-    def work(tx: Tx) -> Lost:
+    def work(tx: Tx) -> list[Lost]:
         head = read_head(tx, lock=" FOR UPDATE" if writer.database.postgresql else "")
-        lines = anchor.lines()
-        lost = _lost(head, [line for line in lines if head is not None and line.origin == head.origin])
-        row = (f"{LOG_ID}:{lost.origin}", lost.origin, lost.kept, _frontier(head))
-        tx.count(f"INSERT INTO {_P}head (log_id, origin, size, frontier) VALUES (?, ?, ?, ?)", row)
-        fresh = f"{origin_prefix(writer.database)}{secrets.token_hex(8)}"
-        tx.count(f"UPDATE {_P}head SET origin = ? WHERE log_id = ?", (fresh, LOG_ID))
-        writer.record(tx, writer.act("", LOG_SUBJECT, [_said(lost)]))
+        prefix = origin_prefix(writer.database)
+        lost = _lost(head, anchor.lines(), {origin for origin, _ in earlier_logs(tx)}, prefix)
+        frontier = head.frontier if head is not None else Frontier()
+        columns = "log_id, origin, size, frontier"
+        for log in lost:
+            row = (f"{LOG_ID}:{log.origin}", log.origin, log.kept, frontier.to_bytes())
+            tx.count(f"INSERT INTO {_P}head ({columns}) VALUES (?, ?, ?, ?)", row)
+        fresh = (f"{prefix}{secrets.token_hex(8)}", LOG_ID)
+        if not tx.count(f"UPDATE {_P}head SET origin = ? WHERE log_id = ?", fresh):
+            row = (LOG_ID, fresh[0], 0, frontier.to_bytes())
+            tx.count(f"INSERT INTO {_P}head ({columns}) VALUES (?, ?, ?, ?)", row)
+        writer.record(tx, writer.act("", LOG_SUBJECT, [_said(log) for log in lost]))
         return lost
 
     return writer.database.write(work)
@@ -79,16 +85,22 @@ def opening_bodies(tx: Reads) -> list[str]:
     return [str(row[0]) for row in tx.run(statement, (bucket_of("", LOG_SUBJECT),))]
 
 
-def _lost(head: Head | None, lines: Sequence[Anchored]) -> Lost:
-    if head is None or not lines or lines[-1].size <= head.frontier.size:
+def _lost(head: Head | None, lines: Sequence[Anchored], known: set[str], prefix: str) -> list[Lost]:
+    """What the anchor knows more: of the log there is, or, where the backup had none yet, of any of this database."""
+    newest = {
+        line.origin: line for line in lines if line.origin.startswith(prefix) and line.origin not in known
+    }
+    kept = head.frontier.size if head is not None else 0
+    if head is not None:
+        newest = {origin: line for origin, line in newest.items() if origin == head.origin}
+    lost = [
+        Lost(line.origin, kept, line.size, line.root.hex()) for line in newest.values() if line.size > kept
+    ]
+    if not lost:
         raise ConsentKitError(
             "the anchor knows nothing that the database has not: the log can go on with `flask consent seal`"
         )
-    return Lost(head.origin, head.frontier.size, lines[-1].size, lines[-1].root.hex())
-
-
-def _frontier(head: Head | None) -> bytes:
-    return head.frontier.to_bytes() if head is not None else b""
+    return lost
 
 
 def _said(lost: Lost) -> Answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from flask import Response, current_app, request
+from flask import Response, after_this_request, current_app, request
 from itsdangerous import BadData, TimestampSigner
 
 from consentkit.core.errors import ConsentKitError
@@ -16,7 +16,7 @@ from consentkit.core.record import VISITOR
 from consentkit.web.state import State
 
 MAX_AGE = 180 * 24 * 3600
-HINT = "consent_hint"
+HINT, SEEN = "consent_hint", "consent_seen"
 _MEMO = "consentkit.identity"
 _SALT = "consentkit.visitor.v1"
 
@@ -39,6 +39,7 @@ def identify(state: State) -> Identity:
     memo = request.environ.get(_MEMO)
     if isinstance(memo, Identity):
         return memo
+    after_this_request(_vary)
     identity = Identity(_account(state), _visitor(state))
     request.environ[_MEMO] = identity
     return identity
@@ -47,6 +48,12 @@ def identify(state: State) -> Identity:
 def new_visitor() -> str:
     """An id for somebody who answers for the first time."""
     return VISITOR + secrets.token_urlsafe(16)
+
+
+def _vary(response: Response) -> Response:
+    """What was made for one person is not for others: only pages that asked vary."""
+    response.vary.add("Cookie")
+    return response
 
 
 def forget_identity() -> None:
@@ -68,6 +75,11 @@ def remember(state: State, response: Response, visitor: str) -> None:
 def hint(state: State, response: Response, value: str) -> None:
     """Set the cookie that scripts read. The server never trusts it."""
     _set(state, response, HINT, value, httponly=False)
+
+
+def announced_hint(state: State, response: Response, value: str) -> None:
+    """Set the cookie by which scripts hide announcements that were acknowledged. The server never reads it."""
+    _set(state, response, SEEN, value, httponly=False)
 
 
 def cookie_name(state: State) -> str:

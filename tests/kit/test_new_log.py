@@ -53,7 +53,7 @@ def test_sealing_refuses_and_says_what_to_do(restored: Kit) -> None:
 def test_a_new_log_goes_on_and_owns_up(restored: Kit) -> None:
     old = restored.runtime.database.read(lambda tx: tx.run("SELECT origin FROM consentkit_head"))[0][0]
     restored.give("u-4", "news")
-    lost = restored.runtime.begin_new_log()
+    (lost,) = restored.runtime.begin_new_log()
     assert (lost.origin, lost.kept, lost.known) == (old, 3, 5)
     assert restored.ledger.seal().size == 5
     report = restored.ledger.verify()
