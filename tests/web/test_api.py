@@ -116,14 +116,17 @@ def test_cookies_are_not_read_and_no_origin_is_let_in(app: Flask, api: Caller) -
     client = app.test_client()
     client.post("/login", data={"user": "u-1"})
     client.post("/consent", json={"decision": "accept-all"})
+    with client.session_transaction() as stored:
+        before = dict(stored)
     headers = {"Authorization": f"Bearer {api.key}", "Origin": "https://evil.example"}
     answer: Any = client.get(BASE + "/subjects/u-2/consents", headers=headers)
     assert {c["status"] for c in answer.json["consents"]} == {"unknown"}
     assert not any(name.startswith("Access-Control") for name, _ in answer.headers)
     assert "Cookie" not in answer.headers.get("Vary", "")
+    assert "Set-Cookie" not in answer.headers
     assert client.get(BASE + "/subjects/u-1/consents").status_code == 401
     with client.session_transaction() as stored:
-        assert dict(stored) == {"user": "u-1"}
+        assert dict(stored) == before
 
 
 # ---------------------------------------------------------------- ids

@@ -155,7 +155,10 @@ def everything(caller: Caller, subject: str) -> Mapping[str, Any]:
         "past": caller.get(f"/subjects/{subject}/decisions/newsletter?at=2026-06-01T00:00:00Z").json,
         "batch": caller.call("POST", "/decisions", json=asked).json,
         "export": caller.get(f"/subjects/{subject}/export").json | {"subject": "", "tenant": ""},
-        "receipt": caller.get(f"/subjects/{subject}/receipt").json | {"subject": "", "at": ""},
+        "receipt": [
+            (answer["event_id"], answer["status"])
+            for answer in caller.get(f"/subjects/{subject}/receipt").json["answers"]
+        ],
         "events": caller.get(f"/events?subject={subject}").json,
         "feed": caller.get("/events").json,
     }
