@@ -15,6 +15,7 @@ from consentkit.store.database import Tx
 from consentkit.store.following import Followed, Handler, follow
 from consentkit.store.proving import NotSealed, prove, read_checkpoint
 from consentkit.store.reading import Erased
+from consentkit.store.restoring import Lost
 from consentkit.store.sealing import Progress, Sealed
 from consentkit.store.verifying import Report, broken, verify
 
@@ -81,6 +82,13 @@ class Ledger:
     def seal(self, progress: Progress | None = None) -> Sealed:
         """Put what is pending into the signed Merkle tree. Raises LedgerBroken, StoreUnavailable."""
         return self._runtime.seal(progress)
+
+    def begin_new_log(self) -> list[Lost]:
+        """After a restore that lost sealed events: go on under a new origin, with the loss on record.
+
+        Raises ConsentKitError where nothing was lost, StoreUnavailable.
+        """
+        return self._runtime.begin_new_log()
 
     def checkpoint(self) -> str | None:
         """The latest signed checkpoint (c2sp.org/tlog-checkpoint); on SQLite what is pending is sealed first."""

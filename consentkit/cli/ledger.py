@@ -148,7 +148,7 @@ def new_log() -> None:
     For a database that was restored from a backup older than the anchor, when
     there is no newer backup. The old origin never signs again.
     """
-    for lost in current_state().kit.runtime.begin_new_log():
+    for lost in current_state().kit.ledger.begin_new_log():
         click.echo(f"{lost.origin} had {count(lost.known, 'event')}, of which {lost.kept:,} are here.")
     click.echo("A new log goes on from there.")
 

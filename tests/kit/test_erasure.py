@@ -173,7 +173,7 @@ class ErasureSuite:
             again.reapply_erasures()
         assert again.decide("u-1", "terms").reason == "ERASED"
         assert again.decide("u-2", "terms").reason == "ERASED"
-        assert [(lost.kept, lost.known) for lost in again.runtime.begin_new_log()] == [(0, 8)]
+        assert [(lost.kept, lost.known) for lost in again.ledger.begin_new_log()] == [(0, 8)]
         again.reapply_erasures()
         assert {event.action for event in again.ledger.of_subject("u-1")} == {"erased"}
         again.ledger.seal()

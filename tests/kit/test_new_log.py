@@ -53,7 +53,7 @@ def test_sealing_refuses_and_says_what_to_do(restored: Kit) -> None:
 def test_a_new_log_goes_on_and_owns_up(restored: Kit) -> None:
     old = restored.runtime.database.read(lambda tx: tx.run("SELECT origin FROM consentkit_head"))[0][0]
     restored.give("u-4", "news")
-    (lost,) = restored.runtime.begin_new_log()
+    (lost,) = restored.ledger.begin_new_log()
     assert (lost.origin, lost.kept, lost.known) == (old, 3, 5)
     assert restored.ledger.seal().size == 5
     report = restored.ledger.verify()
@@ -66,7 +66,7 @@ def test_a_new_log_goes_on_and_owns_up(restored: Kit) -> None:
 
 
 def test_a_second_restore_is_owned_up_too(restored: Kit, reopened: Callable[[], Kit], tmp_path: Path) -> None:
-    restored.runtime.begin_new_log()
+    restored.ledger.begin_new_log()
     restored.runtime.dispose()
     shutil.copy(tmp_path / "ledger.sqlite3", tmp_path / "backup2")
     restored.give("u-5", "news")
@@ -76,7 +76,7 @@ def test_a_second_restore_is_owned_up_too(restored: Kit, reopened: Callable[[], 
         (tmp_path / name).unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup2", tmp_path / "ledger.sqlite3")
     again = reopened()
-    again.runtime.begin_new_log()
+    again.ledger.begin_new_log()
     report = again.ledger.verify()
     assert (report.faults, len(report.warnings)) == ([], 2)
 
@@ -86,7 +86,7 @@ def test_where_nothing_was_lost_there_is_no_new_log(reopened: Callable[[], Kit])
     kit.give("u-1", "news")
     kit.ledger.seal()
     with pytest.raises(ConsentKitError, match="can go on with `flask consent seal`"):
-        kit.runtime.begin_new_log()
+        kit.ledger.begin_new_log()
 
 
 def test_an_attacker_without_the_key_cannot_own_up(restored: Kit) -> None:
