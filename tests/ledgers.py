@@ -24,12 +24,14 @@ from consentkit.core.catalog import (
 from consentkit.core.catalog_rules import build
 from consentkit.core.terms import Basis
 from consentkit.kit import Kit
+from consentkit.proof.note import SigningKey
 from consentkit.runtime import Runtime
 from consentkit.store.clock import Clock, system_us
 from consentkit.store.database import Database
 from consentkit.store.engines import own_engine
 
 KEY = "k" * 64
+LOG_KEY = SigningKey("consentkit-log", b"l" * 32).private_text()
 
 TERMS = PolicyVersion("1", effective=datetime(2020, 1, 1, tzinfo=UTC), texts={"en": "# Terms", "de": "# AGB"})
 
@@ -81,7 +83,8 @@ def open_kit(
     """A kit on a database that has its tables, or on a new SQLite file."""
     engine = own_engine(url)
     database = Database(lambda: engine, owned=True)
-    runtime = Runtime(what or catalog(), database, key=KEY, clock=clock)
+    log_key = None if engine.dialect.name == "sqlite" else LOG_KEY
+    runtime = Runtime(what or catalog(), database, key=KEY, log_key=log_key, clock=clock)
     if publish:
         if engine.dialect.name == "sqlite":
             runtime.upgrade()

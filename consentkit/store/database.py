@@ -1,107 +1,29 @@
-"""One way to the database: short transactions of our own, or the caller's connection, with fixed SQL.
-
-Hot statements go to the driver: `Tx.run(sql, params)` with `?` marks, translated once per dialect.
-"""
+"""One way to the database: short transactions of our own, or the caller's connection."""
 
 from __future__ import annotations
 
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
 from consentkit.store.engines import Kept, Lease, refuse_shared, refuse_unusable
+from consentkit.store.tx import CallerTx, Params, PostgresqlTx, Rows, SqliteTx, Tx
 
-Params = Sequence[Any]
-Rows = list[tuple[Any, ...]]
+__all__ = ["PATIENCE_S", "Database", "Params", "Rows", "Tx", "begin_sqlite", "store_errors"]
+
 Result = TypeVar("Result")
 
 PATIENCE_S = 5.0
 """How long a write is tried again on conflicts; a lock's own waiting (busy_timeout) comes on top."""
 _DEAD_AT_MOST = 64
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-
-
-class Tx(Protocol):
-    """An open transaction or an autocommit reader. `run` gives all rows, `count` the rows touched."""
-
-    def run(self, sql: str, params: Params = ()) -> Rows:
-        """Execute one statement and fetch its rows."""
-
-    def count(self, sql: str, params: Params = ()) -> int:
-        """Execute one statement and return how many rows it inserted, changed or deleted."""
-
-    def many(self, sql: str, rows: Sequence[Params]) -> None:
-        """Execute one statement for each of these rows."""
-
-
-@lru_cache(maxsize=512)
-def _marks(sql: str) -> str:
-    return sql.replace("%", "%%").replace("?", "%s")
-
-
-class _SqliteTx:
-    """Statements on a connection of the sqlite3 module."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def run(self, sql: str, params: Params = ()) -> Rows:
-        rows: Rows = self._connection.execute(sql, params).fetchall()
-        return rows
-
-    def count(self, sql: str, params: Params = ()) -> int:
-        return int(self._connection.execute(sql, params).rowcount)
-
-    def many(self, sql: str, rows: Sequence[Params]) -> None:
-        self._connection.executemany(sql, rows)
-
-
-class _PostgresqlTx:
-    """Statements on a connection of psycopg."""
-
-    def __init__(self, connection: Any) -> None:
-        self._cursor = connection.cursor()
-
-    def run(self, sql: str, params: Params = ()) -> Rows:
-        self._cursor.execute(_marks(sql), params)
-        return self._cursor.fetchall() if self._cursor.description else []
-
-    def count(self, sql: str, params: Params = ()) -> int:
-        self._cursor.execute(_marks(sql), params)
-        return int(self._cursor.rowcount)
-
-    def many(self, sql: str, rows: Sequence[Params]) -> None:
-        if rows:
-            self._cursor.executemany(_marks(sql), rows)
-
-
-class _CallerTx:
-    """Statements on the caller's SQLAlchemy connection; the caller commits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._postgresql = connection.dialect.name == "postgresql"
-
-    def run(self, sql: str, params: Params = ()) -> Rows:
-        result = self._connection.exec_driver_sql(_marks(sql) if self._postgresql else sql, tuple(params))
-        return [tuple(row) for row in result] if result.returns_rows else []
-
-    def count(self, sql: str, params: Params = ()) -> int:
-        statement = _marks(sql) if self._postgresql else sql
-        return self._connection.exec_driver_sql(statement, tuple(params)).rowcount
-
-    def many(self, sql: str, rows: Sequence[Params]) -> None:
-        if rows:
-            statement = _marks(sql) if self._postgresql else sql
-            self._connection.exec_driver_sql(statement, [tuple(row) for row in rows])
 
 
 class Database:
@@ -111,7 +33,8 @@ class Database:
         self._engine = engine
         self._checked: Engine | None = None
         self._kept: Kept | None = None
-        self._take: Callable[[], Lease]
+        self._reader: Callable[[], Lease]
+        self._writer: Callable[[], Lease]
         self.owned = owned
 
     @property
@@ -124,8 +47,12 @@ class Database:
         if engine is not self._checked:
             refuse_unusable(engine.dialect.name, engine.dialect.driver)
             refuse_shared(engine)
-            self._kept = Kept(engine) if self.owned and engine.dialect.name == "sqlite" else None
-            self._take = self._kept.take if self._kept is not None else engine.raw_connection
+            self._kept = Kept(engine) if self.owned else None
+            self._reader = self._writer = engine.raw_connection
+            if self._kept is not None:
+                self._reader = self._kept.take
+            if self._kept is not None and engine.dialect.name == "sqlite":
+                self._writer = self._kept.take
             self._checked = engine
         return engine
 
@@ -141,7 +68,7 @@ class Database:
         """
         reading = _read_postgresql if self.engine.dialect.name == "postgresql" else _read_sqlite
         for left in range(_DEAD_AT_MOST, -1, -1):
-            lease = _checkout(self._take)
+            lease = _checkout(self._reader)
             try:
                 return reading(lease.dbapi_connection, work)
             except Exception as error:
@@ -163,7 +90,7 @@ class Database:
             return _join(connection, work)
         writing = _write_postgresql if engine.dialect.name == "postgresql" else _write_sqlite
         for attempt in range(_DEAD_AT_MOST + 1):
-            lease = _checkout(self._take)
+            lease = _checkout(self._writer)
             try:
                 return writing(lease.dbapi_connection, work)
             except Exception as error:
@@ -183,12 +110,13 @@ class Database:
             self.engine.dispose()
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self, *, write: bool = True) -> Iterator[Connection]:
         """A SQLAlchemy transaction for DDL and rare statements. Raises StoreUnavailable."""
         with store_errors(), self.engine.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="READ COMMITTED")
-            begin_sqlite(connection)
+            if write:
+                begin_sqlite(connection)
             yield connection
             connection.commit()
 
@@ -201,16 +129,16 @@ def _checkout(take: Callable[[], Lease]) -> Lease:
 
 
 def _read_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
-    return work(_SqliteTx(driver))
+    return work(SqliteTx(driver))
 
 
 def _read_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
     was = driver.autocommit
     if was:
-        return work(_PostgresqlTx(driver))
+        return work(PostgresqlTx(driver))
     driver.autocommit = True
     try:
-        return work(_PostgresqlTx(driver))
+        return work(PostgresqlTx(driver))
     finally:
         if not driver.closed:
             driver.autocommit = was
@@ -219,7 +147,7 @@ def _read_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
 def _write_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
     if not driver.in_transaction:  # with autocommit=False (Python 3.12) it always is
         driver.execute("BEGIN IMMEDIATE")
-    return _all_or_nothing(driver, _SqliteTx(driver), work)
+    return _all_or_nothing(driver, SqliteTx(driver), work)
 
 
 def _write_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
@@ -227,7 +155,7 @@ def _write_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
     if was:
         driver.autocommit = False
     try:
-        return _all_or_nothing(driver, _PostgresqlTx(driver), work)
+        return _all_or_nothing(driver, PostgresqlTx(driver), work)
     finally:
         if was and not driver.closed:
             driver.autocommit = was
@@ -263,7 +191,7 @@ def _join(connection: Connection, work: Callable[[Tx], Result]) -> Result:
     with store_errors():
         begin_sqlite(connection)
         with connection.begin_nested():
-            return work(_CallerTx(connection))
+            return work(CallerTx(connection))
 
 
 def begin_sqlite(connection: Connection) -> None:

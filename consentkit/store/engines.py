@@ -19,6 +19,7 @@ from consentkit.core.errors import ConsentKitError
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000")
 _WAL_ATTEMPTS = 20
 _IDLE_AT_MOST = 32
+RECYCLE_S = 1800
 _own: weakref.WeakSet[Engine] = weakref.WeakSet()
 _kept: weakref.WeakSet[Kept] = weakref.WeakSet()
 _left_to_the_parent: list[object] = []
@@ -39,47 +40,63 @@ class Lease(Protocol):
 
 
 class Kept:
-    """Connections of our own SQLite engine, kept open: taken and given back in one step each.
+    """Connections of our own engine in autocommit, kept open: taken and given back in one step each.
 
-    A pool's checkout and reset cost more than a read itself.
+    A pool's checkout and reset cost as much as a read itself.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.idle: deque[sqlite3.Connection] = deque()
+        self.idle: deque[KeptLease] = deque()
         _kept.add(self)
 
     def take(self) -> Lease:
         """An idle connection, else a new one."""
-        try:
-            return _KeptLease(self, self.idle.pop())
-        except IndexError:
-            fairy = self.engine.raw_connection()
-            connection: Any = fairy.dbapi_connection
-            fairy.detach()
-            return _KeptLease(self, connection)
+        while True:
+            try:
+                lease = self.idle.pop()
+            except IndexError:
+                return self._open()
+            if time.monotonic() - lease.opened < RECYCLE_S:
+                return lease
+            lease.dbapi_connection.close()
+
+    def _open(self) -> Lease:
+        fairy = self.engine.raw_connection()
+        connection: Any = fairy.dbapi_connection
+        fairy.detach()
+        if self.engine.dialect.name == "postgresql":
+            connection.autocommit = True
+        return KeptLease(self, connection)
 
     def close(self) -> None:
         """Close what is idle."""
         while self.idle:
-            self.idle.pop().close()
+            self.idle.pop().dbapi_connection.close()
 
 
-class _KeptLease:
-    __slots__ = ("dbapi_connection", "kept")
+class KeptLease:
+    """A kept connection while it is lent out."""
 
-    def __init__(self, kept: Kept, connection: sqlite3.Connection) -> None:
+    __slots__ = ("dbapi_connection", "kept", "opened", "usable")
+
+    def __init__(self, kept: Kept, connection: Any) -> None:
         self.kept, self.dbapi_connection = kept, connection
+        self.opened, self.usable = time.monotonic(), True
 
     def close(self) -> None:
-        """Keep it, unless it is in the middle of something."""
-        if self.dbapi_connection.in_transaction or len(self.kept.idle) >= _IDLE_AT_MOST:
+        """Keep it, unless it is broken or in the middle of something."""
+        if not self.usable or len(self.kept.idle) >= _IDLE_AT_MOST or self._busy():
             self.dbapi_connection.close()
         else:
-            self.kept.idle.append(self.dbapi_connection)
+            self.kept.idle.append(self)
+
+    def _busy(self) -> bool:
+        return bool(getattr(self.dbapi_connection, "in_transaction", False))
 
     def invalidate(self) -> None:
-        """SQLite's connections do not die."""
+        """It is broken: close it when it comes back."""
+        self.usable = False
 
 
 def refuse_unusable(dialect: str, driver: str) -> None:
@@ -126,7 +143,7 @@ def own_engine(url: str) -> Engine:
         ) from None
     if backend == "postgresql":
         patience = {} if "connect_timeout" in parsed.query else {"connect_timeout": 10}
-        engine = sa.create_engine(parsed, pool_recycle=1800, connect_args=patience)
+        engine = sa.create_engine(parsed, pool_recycle=RECYCLE_S, connect_args=patience)
     else:
         if parsed.database in (None, "", ":memory:"):
             raise ConsentKitError(_IN_MEMORY)

@@ -39,7 +39,7 @@ HIDE_SUBJECT = (
 
 FIND_STATE = (
     "SELECT s.subject_key, s.band, s.minor_until_us, s.jurisdiction, s.erased_us, "
-    f"t.{STATE_COLUMNS.replace(', ', ', t.')} "
+    f"t.{STATE_COLUMNS.replace(', event_id', '').replace(', ', ', t.')}, CAST(t.event_id AS TEXT) "
     f"FROM {_P}subject s LEFT JOIN {_P}state t ON t.bucket = s.bucket AND t.subject_key = s.subject_key "
     "WHERE s.bucket = ? AND s.tenant = ? AND s.subject = ?"
 )

@@ -132,8 +132,8 @@ class Concurrent(Suite):
         at_once(*(runtime.publish for runtime in runtimes))
         versions = rows(Kit(runtimes[0]), "SELECT item, version FROM consentkit_purpose_version")
         assert len(versions) == len(set(versions)) == len(catalog().purposes)
-        for engine in engines:
-            engine.dispose()
+        for runtime in runtimes:
+            runtime.dispose()
 
     def test_rules_are_read_while_another_catalogue_is_published(self, kit: Kit) -> None:
         """A thread in the middle of a question when the versions change does not bring the old ones back."""
@@ -183,13 +183,18 @@ class Forked(Suite):
     def test_a_forked_child_opens_connections_of_its_own(self, kit: Kit) -> None:
         """As gunicorn --preload does it."""
         kit.give("u-1", "news")
-        pool = kit.runtime.database.engine.pool
+        assert kit.of("u-1").allows("news")
+        kept = kit.runtime.database._kept
+        assert kept is not None
+        pool, inherited = kit.runtime.database.engine.pool, list(kept.idle)
+        assert inherited
         context = multiprocessing.get_context("fork")
         answers: Any = context.Queue()
 
         def child() -> None:
             kit.give("u-2", "news")
-            answers.put((kit.of("u-1").allows("news"), kit.runtime.database.engine.pool is not pool))
+            own = kit.runtime.database.engine.pool is not pool and not set(kept.idle) & set(inherited)
+            answers.put((kit.of("u-1").allows("news"), own))
 
         process = context.Process(target=child)
         process.start()

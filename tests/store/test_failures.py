@@ -127,11 +127,11 @@ class TestPostgresql(OnPostgresql, Failing):
         kit = Kit(Runtime(catalog(), Database(lambda: engine, owned=True)))
         with pytest.raises(ConsentKitError, match="CONSENTKIT_KEY is not set"):
             kit.runtime.ensure()
-        engine.dispose()
+        kit.runtime.dispose()
 
 
 def test_a_server_that_is_not_there() -> None:
-    denies_everything(open_kit("postgresql://nobody@127.0.0.1:1/none", publish=False))
+    denies_everything(open_kit("postgresql://nobody@127.0.0.1:1/none?connect_timeout=3", publish=False))
 
 
 class TestSqlite(OnSqlite, Failing):
