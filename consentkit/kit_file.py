@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from os import PathLike
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from marshmallow import ValidationError
@@ -30,11 +31,10 @@ from consentkit.core.catalog import (
     Site,
 )
 from consentkit.core.errors import CatalogError
+from consentkit.core.policy_rules import MAX_TEXT_BYTES
 from consentkit.core.terms import Basis, Change, Regime
 from consentkit.kit_mend import fault
 from consentkit.kit_schema import FileSchema
-
-MAX_TEXT_BYTES = 5_000_000
 
 
 def load(path: str | PathLike[str]) -> Catalog:
@@ -138,16 +138,19 @@ def _with_texts(policy: str, version: PolicyVersion, folder: Path) -> PolicyVers
 
 def _text(file: Path, key: str) -> str:
     try:
-        raw = file.read_bytes()
-        if len(raw) > MAX_TEXT_BYTES:
+        about = file.stat()
+        if not S_ISREG(about.st_mode):
+            raise CatalogError(f"{file} is not a file", key=key, mend="Name a file with the text")
+        if about.st_size > MAX_TEXT_BYTES:
             raise CatalogError(
-                f"{file} has {len(raw):,} bytes", key=key, mend=f"A text may have {MAX_TEXT_BYTES:,}"
+                f"{file} has {about.st_size:,} bytes", key=key, mend=f"A text may have {MAX_TEXT_BYTES:,}"
             )
-        return raw.decode()
+        return file.read_bytes().decode()
     except UnicodeDecodeError as error:
         raise CatalogError(
             f"{file} is not UTF-8 at byte {error.start}", key=key, mend="Save it as UTF-8"
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        said = getattr(error, "strerror", None) or error
         mend = "Paths are relative to the TOML file"
-        raise CatalogError(f"{file} cannot be read: {error.strerror}", key=key, mend=mend) from None
+        raise CatalogError(f"{str(file)!r} cannot be read: {said}", key=key, mend=mend) from None

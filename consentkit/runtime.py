@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ from consentkit.store.log_keys import LogKeys, load_log_keys
 from consentkit.store.reading import LedgerReader
 from consentkit.store.restoring import Lost, begin_new_log
 from consentkit.store.sealing import Progress, Sealed, Sealer
+
+_PAST_BOOKS = 64
 
 
 class Keys(TypedDict, total=False):
@@ -65,6 +68,7 @@ class Runtime:
         self._ready = False
         self._published = Published()
         self._rulebook: Rulebook | None = None
+        self._past: dict[int, Rulebook] = {}
         self._notices: dict[str, Notice] = {}
 
     @classmethod
@@ -135,7 +139,10 @@ class Runtime:
 
     def plan(self) -> list[publishing.Step]:
         """What `publish` would change."""
-        return self.database.read(lambda tx: publishing.plan(self.catalog, publishing.read_published(tx)))
+        now_us = self.clock.now()
+        return self.database.read(
+            lambda tx: publishing.plan(self.catalog, publishing.read_published(tx), now_us)
+        )
 
     def ensure(self) -> None:
         """Open the database at first use. Raises StoreUnavailable, SchemaOutdated, CatalogError."""
@@ -180,10 +187,21 @@ class Runtime:
         """The rules now, or those of a past moment."""
         self.ensure()
         if at_us is not None:
-            return rulebook(self.catalog, self._published, at_us, past=True)
+            return self._past_rules(at_us)
         now, book, published = self.clock.now(), self._rulebook, self._published
         if book is None or book.published is not published or not book.holds(now):
             book = self._rulebook = rulebook(self.catalog, published, now)
+        return book
+
+    def _past_rules(self, at_us: int) -> Rulebook:
+        """The same rules for every moment between two changes of versions, so they are made once."""
+        published = self._published
+        place = bisect_right(published.changes_us, at_us)
+        book = self._past.get(place)
+        if book is None or book.published is not published:
+            if len(self._past) >= _PAST_BOOKS:
+                self._past.clear()
+            book = self._past[place] = rulebook(self.catalog, published, at_us, past=True)
         return book
 
     def notice(self, locale: str | None = None) -> Notice:

@@ -6,14 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from datetime import date, datetime
+from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from consentkit.core.catalog import (
-    ACCEPTANCE_METHODS,
     DEFAULT_CATEGORIES,
-    EXPRESS_METHODS,
     Bundle,
     Catalog,
     Category,
@@ -27,7 +25,8 @@ from consentkit.core.catalog import (
     slug,
 )
 from consentkit.core.errors import CatalogError
-from consentkit.core.terms import Assurance, Basis, Change
+from consentkit.core.policy_rules import check_bundle, check_policy, known_key
+from consentkit.core.terms import Assurance, Basis
 from consentkit.core.times import Duration
 
 TRACKER_COOKIES = (
@@ -69,10 +68,9 @@ def build(
     for purpose in catalog.purposes.values():
         _check_purpose(catalog, purpose)
     for policy in catalog.policies.values():
-        _check_policy(catalog, policy)
+        check_policy(catalog, policy)
     for bundle in catalog.bundles.values():
-        for member in bundle.policies:
-            _member(member, catalog.policies, f"bundles.{bundle.key}.policies", "policy")
+        check_bundle(catalog, bundle)
     return catalog
 
 
@@ -130,9 +128,9 @@ def _check_purpose(catalog: Catalog, purpose: Purpose) -> None:
     if purpose.version < 1:
         raise CatalogError("must be 1 or more", key=f"{where}.version", mend="Start with 1")
     for recipient in purpose.recipients:
-        _member(recipient, catalog.parties, f"{where}.recipients", "party")
+        known_key(recipient, catalog.parties, f"{where}.recipients", "party")
     for policy in purpose.policies:
-        _member(policy, catalog.policies, f"{where}.policies", "policy")
+        known_key(policy, catalog.policies, f"{where}.policies", "policy")
     if purpose.minors not in ("guardian", "never", "allowed"):
         raise CatalogError("is not known", key=f"{where}.minors", mend="Write guardian, never or allowed")
     if purpose.assurance not in list(Assurance):
@@ -170,49 +168,6 @@ def _check_dark_patterns(purpose: Purpose, where: str) -> None:
         )
 
 
-def _check_policy(catalog: Catalog, policy: Policy) -> None:
-    where = f"policies.{policy.key}.versions"
-    if not policy.versions:
-        raise CatalogError("has no version", key=where, mend=f"Add [[{where}]] with version and files")
-    seen: set[str] = set()
-    before: datetime | None = None
-    for version in policy.versions:
-        if version.version in seen:
-            raise CatalogError(
-                f"version {version.version!r} stands there twice", key=where, mend="Keep one of the two"
-            )
-        seen.add(version.version)
-        if version.effective is not None and version.effective.tzinfo is None:
-            mend = "Add tzinfo=UTC"
-            raise CatalogError(
-                f"version {version.version!r}: effective has no time zone", key=where, mend=mend
-            )
-        if before and version.effective and version.effective < before:
-            mend = "Order versions from the oldest to the newest"
-            raise CatalogError(
-                f"version {version.version!r} is in force before the one above it", key=where, mend=mend
-            )
-        before = version.effective or before
-        if catalog.site.default_locale not in version.texts:
-            mend = f'Add files = {{{catalog.site.default_locale} = "..."}}'
-            raise CatalogError(
-                f"version {version.version!r} lacks the text of the default locale", key=where, mend=mend
-            )
-        _check_acceptance(version.change, version.acceptance, f"{where}.{version.version}.acceptance")
-
-
-def _check_acceptance(change: Change, methods: Iterable[str], where: str) -> None:
-    known = (*ACCEPTANCE_METHODS, "continued_use")
-    for method in methods:
-        if method not in known:
-            raise CatalogError(
-                f"method {method!r} is not known", key=where, mend=f"Known: {', '.join(known)}"
-            )
-        if change is Change.REDUCES_RIGHTS and method not in EXPRESS_METHODS:
-            mend = f"List {' or '.join(EXPRESS_METHODS)}, or leave the list out"
-            raise CatalogError(f"less rights need an express act, not {method!r}", key=where, mend=mend)
-
-
 def _check_durations(catalog: Catalog) -> None:
     named: dict[str, str | None] = {
         "site.visitor_retention": catalog.site.visitor_retention,
@@ -233,12 +188,6 @@ def _check_durations(catalog: Catalog) -> None:
         except ValueError as error:
             mend = "Write P6M for six months, P30D for thirty days"
             raise CatalogError(str(error), key=where, mend=mend) from None
-
-
-def _member(key: str, known: Mapping[str, object], where: str, what: str) -> None:
-    if key not in known:
-        names = ", ".join(sorted(known)) or "none is declared"
-        raise CatalogError(f"there is no {what} {key!r}", key=where, mend=f"Known: {names}")
 
 
 def definition(catalog: Catalog, purpose: Purpose) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from consentkit.core.terms import Change
 
@@ -32,7 +33,7 @@ class PurposeRelease:
     published_us: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Published:
     """All versions by item, oldest first."""
 
@@ -42,19 +43,15 @@ class Published:
     def in_force(self, policy: str, at_us: int) -> PolicyRelease | None:
         """The version that governs at a moment; before the first one's date, the first one."""
         releases = self.policies.get(policy, ())
-        governing = [release for release in releases if release.effective_us <= at_us]
-        return governing[-1] if governing else (releases[0] if releases else None)
+        return releases[_place(releases, at_us)] if releases else None
 
     def floor(self, policy: str, at_us: int) -> int:
         """The lowest ordinal whose acceptance is still good: only editorial changes came after it."""
-        current = self.in_force(policy, at_us)
-        if current is None:
-            return 1
-        floor = current.ordinal
-        changes = {release.ordinal: release.change for release in self.policies[policy]}
-        while floor > 1 and changes[floor] is Change.EDITORIAL:
-            floor -= 1
-        return floor
+        releases = self.policies.get(policy, ())
+        place = _place(releases, at_us)
+        while place > 0 and releases[place].change is Change.EDITORIAL:
+            place -= 1
+        return releases[place].ordinal if releases else 1
 
     def strictest(self, policy: str, after: int, upto: int) -> Change | None:
         """The highest class among the versions after one ordinal and up to another; None when there is none."""
@@ -63,12 +60,23 @@ class Published:
 
     def announced(self, policy: str, at_us: int) -> tuple[PolicyRelease, ...]:
         """Versions that are published and not in force yet, the next one first."""
-        current = self.in_force(policy, at_us)
-        known = current.ordinal if current is not None else 0
-        return tuple(r for r in self.policies.get(policy, ()) if r.ordinal > known)
+        releases = self.policies.get(policy, ())
+        return releases[_place(releases, at_us) + 1 :]
 
     def purpose_version(self, purpose: str, at_us: int) -> int | None:
         """The version of a purpose that was asked at a moment; before the first, the first."""
         releases = self.purposes.get(purpose, ())
         asked = [release.version for release in releases if release.published_us <= at_us]
         return asked[-1] if asked else (releases[0].version if releases else None)
+
+    @cached_property
+    def changes_us(self) -> tuple[int, ...]:
+        """The moments at which some item changes its version, in order: between two of them no rule changes."""
+        dates = {release.effective_us for releases in self.policies.values() for release in releases}
+        dates |= {release.published_us for known in self.purposes.values() for release in known}
+        return tuple(sorted(dates))
+
+
+def _place(releases: Sequence[PolicyRelease], at_us: int) -> int:
+    """Where the version that governs stands; looked for from the newest, which is nearly always it."""
+    return next((n for n in range(len(releases) - 1, 0, -1) if releases[n].effective_us <= at_us), 0)

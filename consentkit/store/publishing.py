@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from consentkit.core.catalog import Catalog, Policy, PolicyVersion, localized
+from consentkit.core.catalog import Catalog, Policy, localized
 from consentkit.core.catalog_rules import canonical, definition, material_changes
 from consentkit.core.errors import CatalogError
 from consentkit.core.notice import Notice, digest, notice_of, purpose_notice
 from consentkit.core.published import PolicyRelease, Published, PurposeRelease
 from consentkit.core.terms import Basis, Change
-from consentkit.core.times import to_us
+from consentkit.core.times import rfc3339, to_us
+from consentkit.core.unchanged import check_unchanged
 from consentkit.store.database import Database, Tx
 from consentkit.store.tables import PREFIX as _P
 
@@ -53,13 +54,13 @@ def read_published(tx: Tx) -> Published:
     return Published({k: tuple(v) for k, v in policies.items()}, {k: tuple(v) for k, v in purposes.items()})
 
 
-def plan(catalog: Catalog, published: Published) -> list[Step]:
-    """What publishing would change. Raises CatalogError for a change that is not allowed."""
+def plan(catalog: Catalog, published: Published, now_us: int) -> list[Step]:
+    """What publishing would change now. Raises CatalogError for a change that is not allowed."""
     steps: list[Step] = []
     for purpose in catalog.purposes.values():
         steps += _purpose_step(catalog, purpose.key, published.purposes.get(purpose.key, ()))
     for policy in catalog.policies.values():
-        steps += _policy_steps(policy, published.policies.get(policy.key, ()))
+        steps += _policy_steps(policy, published.policies.get(policy.key, ()), now_us)
     return steps
 
 
@@ -86,7 +87,7 @@ def _purpose_step(catalog: Catalog, key: str, known: Sequence[PurposeRelease]) -
     )
 
 
-def _policy_steps(policy: Policy, known: Sequence[PolicyRelease]) -> list[Step]:
+def _policy_steps(policy: Policy, known: Sequence[PolicyRelease], now_us: int) -> list[Step]:
     order = [version.version for version in policy.versions]
     for index, release in enumerate(known):
         if index >= len(order) or order[index] != release.version:
@@ -94,19 +95,28 @@ def _policy_steps(policy: Policy, known: Sequence[PolicyRelease]) -> list[Step]:
             raise CatalogError(
                 f"version {release.version!r} is published", key=f"policies.{policy.key}", mend=mend
             )
-        for locale, known_digest in release.texts.items():
-            _check_text(policy.key, policy.versions[index], locale, known_digest)
+        check_unchanged(policy.key, policy.versions[index], release)
+    _starts(policy, known, now_us)
     return [Step("new_policy", policy.key, v.version, v.change.value) for v in policy.versions[len(known) :]]
 
 
-def _check_text(policy: str, version: PolicyVersion, locale: str, known: str) -> None:
-    now = digest(version.texts[locale]) if locale in version.texts else None
-    if now != known:
-        raise CatalogError(
-            f"version {version.version!r} ({locale}) is published with digest {known}, the file has {now}",
-            key=f"policies.{policy}",
-            mend="Put the published text back, and add a new version with the changed text",
-        )
+def _starts(policy: Policy, known: Sequence[PolicyRelease], now_us: int) -> list[int]:
+    """When each new version comes into force: one that is added to a published policy not before people could
+    read it. Raises CatalogError when it would come before the one above it.
+    """
+    starts = [known[-1].effective_us] if known else []
+    for version in policy.versions[len(known) :]:
+        start = to_us(version.effective) if version.effective else now_us
+        start = max(start, now_us) if known else start
+        if starts and start < starts[-1]:
+            raise CatalogError(
+                f"version {version.version!r} would be in force before the one above it, from "
+                f"{rfc3339(start)} and {rfc3339(starts[-1])}",
+                key=f"policies.{policy.key}.versions.{version.version}.effective",
+                mend=f"Write effective = {rfc3339(starts[-1])} or later; of two with one date the lower governs",
+            )
+        starts.append(start)
+    return starts[1:] if known else starts
 
 
 def publish(catalog: Catalog, database: Database, now_us: int) -> list[Step]:
@@ -116,15 +126,15 @@ def publish(catalog: Catalog, database: Database, now_us: int) -> list[Step]:
         if database.postgresql:  # one at a time, so that two never give the same ordinal
             tx.count(f"LOCK TABLE {_P}policy_version, {_P}purpose_version IN SHARE ROW EXCLUSIVE MODE")
         known = read_published(tx)
-        steps = plan(catalog, known)
-        _store_documents(tx, _documents(catalog), now_us)
+        latest_us = max((r.published_us for rs in known.policies.values() for r in rs), default=now_us)
+        at_us = max(now_us, latest_us)  # the clock of the host that published before may be ahead
+        steps = plan(catalog, known, at_us)
+        _store_documents(tx, _documents(catalog), at_us)
         for purpose in catalog.purposes.values():
-            row = (purpose.key, purpose.version, definition(catalog, purpose), now_us)
+            row = (purpose.key, purpose.version, definition(catalog, purpose), at_us)
             _insert(tx, "purpose_version", "item, version, definition, published_us", "item, version", row)
         for policy in catalog.policies.values():
-            have = len(known.policies.get(policy.key, ()))
-            for ordinal, version in enumerate(policy.versions[have:], start=have + 1):
-                _store_version(tx, policy, version, ordinal, now_us, earliest_us=now_us if have else None)
+            _store_versions(tx, policy, known.policies.get(policy.key, ()), at_us)
         return steps
 
     return database.write(work)
@@ -164,33 +174,26 @@ def _notices(catalog: Catalog) -> Iterable[Notice]:
 
 
 def _store_documents(tx: Tx, documents: Iterable[tuple[str, str]], now_us: int) -> None:
+    stored = {row[0] for row in tx.run(f"SELECT digest FROM {_P}document")}
     for media_type, text in documents:
-        row = (digest(text), media_type, text, now_us)
-        _insert(tx, "document", "digest, media_type, content, stored_us", "digest", row)
+        name = digest(text)
+        if name not in stored:
+            stored.add(name)
+            row = (name, media_type, text, now_us)
+            _insert(tx, "document", "digest, media_type, content, stored_us", "digest", row)
 
 
-def _store_version(
-    tx: Tx, policy: Policy, version: PolicyVersion, ordinal: int, now_us: int, *, earliest_us: int | None
-) -> None:
-    """A version added to a published policy cannot be in force before people could read it."""
-    effective = to_us(version.effective) if version.effective else now_us
-    effective = max(effective, earliest_us) if earliest_us is not None else effective
-    methods = json.dumps(list(version.acceptance))
-    texts = json.dumps({locale: digest(text) for locale, text in version.texts.items()}, sort_keys=True)
-    summary = localized(version.summary, "en")
-    row = (
-        policy.key,
-        version.version,
-        ordinal,
-        version.change.value,
-        effective,
-        now_us,
-        methods,
-        texts,
-        summary,
-    )
+def _store_versions(tx: Tx, policy: Policy, known: Sequence[PolicyRelease], now_us: int) -> None:
     columns = "item, version, ordinal, change, effective_us, published_us, acceptance, texts, summary"
-    _insert(tx, "policy_version", columns, "item, version", row)
+    have = len(known)
+    new = zip(policy.versions[have:], _starts(policy, known, now_us), strict=True)
+    for ordinal, (version, start_us) in enumerate(new, start=have + 1):
+        methods = json.dumps(list(version.acceptance))
+        texts = json.dumps({locale: digest(text) for locale, text in version.texts.items()}, sort_keys=True)
+        summary = localized(version.summary, "en")
+        said = (policy.key, version.version, ordinal, version.change.value)
+        row = (*said, start_us, now_us, methods, texts, summary)
+        _insert(tx, "policy_version", columns, "item, version", row)
 
 
 def _insert(tx: Tx, table: str, columns: str, key: str, row: Sequence[object]) -> None:

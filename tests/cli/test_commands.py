@@ -154,7 +154,7 @@ def test_a_changed_text_under_a_published_version_is_refused(app: Flask, tmp_pat
     for command in ("publish", "check"):
         done = run(make_app(tmp_path, policies=(changed,)), command)
         assert done.exit_code == 2
-        assert "policies.terms: version '1' (en) is published with digest" in errors(done)
+        assert "policies.terms.versions.1.files.en: version '1' (en) is published with digest" in errors(done)
 
 
 def test_a_material_change_without_a_new_version_is_refused(app: Flask, tmp_path: Path) -> None:
