@@ -39,9 +39,11 @@ PURPOSES = (
 
 
 def policies(versions: int = 1, change: str = "material") -> list[Policy]:
-    """Terms with so many versions, and a privacy policy in two languages."""
+    """Terms with so many versions, the later ones with this class of change, and a privacy policy in two languages."""
     terms = [
-        PolicyVersion(str(n), change=change, texts={"en": f"# Terms {n}\n\nBe kind."})
+        PolicyVersion(
+            str(n), change=change if n > 1 else "material", texts={"en": f"# Terms {n}\n\nBe kind."}
+        )
         for n in range(1, versions + 1)
     ]
     privacy = PolicyVersion("2026-01", texts={"en": "# Privacy", "de": "# Datenschutz"})
