@@ -6,35 +6,43 @@ from typing import Any
 
 from flask import Response, abort, jsonify, make_response, redirect, render_template, request, url_for
 
-from consentkit.core.catalog import localized
+from consentkit.core.acceptance import Past, methods
+from consentkit.core.catalog import Policy, PolicyVersion, localized
 from consentkit.core.errors import ChoiceRejected, NoticeOutdated, UnknownPolicy
-from consentkit.core.terms import Reason
-from consentkit.core.times import rfc3339, to_us
+from consentkit.core.published import PolicyRelease
+from consentkit.core.terms import Kind, Reason, Status
+from consentkit.core.times import from_us, rfc3339, to_us
+from consentkit.web.archive import announced, find_policy, language, render_text, text_locale
 from consentkit.web.cross_site import safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.identity import identify, new_visitor, remember
-from consentkit.web.pages import find_policy, render_text
 from consentkit.web.problems import page_context, problem, title_of, wants_html
 from consentkit.web.state import BLUEPRINT, State
 
 METHODS = ("tick", "button")
+Shown = tuple[Policy, PolicyRelease, PolicyVersion]
 
 
 def show(state: State, key: str, *, outdated: bool = False, status: int = 200) -> Response:
-    """The texts in force with a tick and a button. 404 for an unknown key."""
+    """The texts with a tick and a button: those in force, or with `?version=` an announced one. Else 404."""
     context = page_context()
     locale = context["locale"]
-    documents = [_document(state, policy, locale) for policy in _keys(state, key)]
-    declined = any(current().decide(d["key"]).reason is Reason.REFUSED for d in documents)
+    version = None if outdated else request.values.get("version") or None
+    chosen = _chosen(state, key, version)
+    documents = [_document(state, found, locale) for found in chosen]
+    early = any(d["announced"] for d in documents)
+    declined = not early and any(current().decide(d["key"]).reason is Reason.REFUSED for d in documents)
     page = render_template(
         "consentkit/accept.html",
         title=", ".join(str(d["title"]) for d in documents),
         documents=documents,
         action=url_for(f"{BLUEPRINT}.accept", key=key),
         next=safe_next(request.values.get("next")),
+        version=version if early else None,
+        early=early,
         outdated=outdated,
         declined=declined,
-        method=_method(state, key),
+        method=_method(state, chosen),
         **context,
     )
     response = make_response(page, status)
@@ -47,28 +55,15 @@ def answer(state: State, key: str) -> Response:
     if not same_origin():
         return problem(403, "cross-site", "Forbidden", "An answer has to come from this site's own pages.")
     policies = _keys(state, key)
-    form = request.form
-    if form.get("decision") == "decline":
+    decision = request.form.get("decision")
+    if decision == "decline":
         return _decline(state, key)
-    if form.get("decision") != "accept":
-        return problem(422, "choice-rejected", "Choice rejected", "decision is accept or decline")
-    method = form.get("method") or _method(state, key)
-    if method not in METHODS:
-        return problem(422, "choice-rejected", "Choice rejected", f"method is one of {', '.join(METHODS)}")
-    if method == "tick" and not form.get("agree"):
-        return problem(
-            422, "choice-rejected", "Choice rejected", "The tick is missing: nothing was recorded."
-        )
-    shown = dict(pair.split(":", 1) for pair in form.getlist("notice") if ":" in pair)
-    missing = [policy for policy in policies if policy not in shown]
-    if missing:
-        return problem(
-            422, "choice-rejected", "Choice rejected", f"notice=<policy>:<digest> is missing for {missing[0]}"
-        )
-    identity = identify(state)
-    subject = identity.subject or new_visitor()
     try:
-        accepted = {policy: shown[policy] for policy in policies}
+        if decision != "accept":
+            raise ChoiceRejected("decision is accept or decline")
+        accepted, method = _accepted(policies), _said_method(state, key)
+        identity = identify(state)
+        subject = identity.subject or new_visitor()
         events = state.kit.accept_shown(subject, accepted, method=method, locale=state.locale())
     except NoticeOutdated as error:
         if wants_html():
@@ -80,10 +75,37 @@ def answer(state: State, key: str) -> Response:
         {"policy": e.item, "version": e.version, "event_id": e.event_id, "at": rfc3339(to_us(e.recorded_at))}
         for e in events
     ]
-    return _done(state, subject, identity.account, {"accepted": said}, safe_next(form.get("next")) or "/")
+    return _done(
+        state, subject, identity.account, {"accepted": said}, safe_next(request.form.get("next")) or "/"
+    )
+
+
+def _accepted(policies: list[str]) -> dict[str, str]:
+    """The digest of each text that was shown. Raises ChoiceRejected where one is missing."""
+    shown = dict(pair.split(":", 1) for pair in request.form.getlist("notice") if ":" in pair)
+    missing = [policy for policy in policies if policy not in shown]
+    if missing:
+        raise ChoiceRejected(f"notice=<policy>:<digest> is missing for {missing[0]}")
+    return {policy: shown[policy] for policy in policies}
+
+
+def _said_method(state: State, key: str) -> str:
+    """The act. Raises ChoiceRejected for one that is not of this page, and for a tick that is missing."""
+    method = request.form.get("method") or _method(
+        state, [find_policy(state, k, None) for k in _keys(state, key)]
+    )
+    if method not in METHODS:
+        raise ChoiceRejected(f"method is one of {', '.join(METHODS)}")
+    if method == "tick" and not request.form.get("agree"):
+        raise ChoiceRejected("The tick is missing: nothing was recorded.")
+    return method
 
 
 def _decline(state: State, key: str) -> Response:
+    version = request.form.get("version")
+    if version and announced(state, _chosen(state, key, version)[0][1]):
+        detail = f"version {version} is not in force yet: there is nothing to decline before its date"
+        return problem(422, "choice-rejected", "Choice rejected", detail)
     identity = identify(state)
     subject = identity.subject or new_visitor()
     events = state.kit.decline(subject, key, method="button", locale=state.locale())
@@ -106,21 +128,45 @@ def _keys(state: State, key: str) -> list[str]:
         abort(404)
 
 
-def _method(state: State, key: str) -> str:
-    """The strictest of the page's two acts that every policy allows."""
-    allowed = [set(find_policy(state, policy)[1].acceptance) for policy in _keys(state, key)]
-    return "tick" if all("tick" in methods for methods in allowed) else "button"
+def _chosen(state: State, key: str, version: str | None) -> list[Shown]:
+    """The policies with what is to be accepted. 404 for a version that is neither in force nor announced."""
+    keys = _keys(state, key)
+    found = [find_policy(state, policy, version) for policy in keys]
+    if version is not None:
+        current_one = state.kit.policy_in_effect(keys[0])
+        _, release, _ = found[0]
+        if key not in keys or not (release == current_one or announced(state, release)):
+            abort(404)
+    return found
 
 
-def _document(state: State, key: str, locale: str) -> dict[str, Any]:
-    _, release, written = find_policy(state, key)
-    shown = locale if locale in written.texts else state.kit.catalog.site.default_locale
+def _method(state: State, chosen: list[Shown]) -> str | None:
+    """The strictest of the page's two acts by which each of these may be accepted; None where it is neither."""
+    rows = current().rows
+    accepted = {
+        r.item: r.version
+        for r in rows
+        if r.kind == Kind.POLICY and r.actor == "subject" and r.status == Status.ACCEPTED
+    }
+    published = state.kit.runtime.published
+    allowed = [methods(published, release, Past(accepted)) for _, release, _ in chosen]
+    return next((act for act in METHODS if all(act in acts for acts in allowed)), None)
+
+
+def _document(state: State, shown: Shown, locale: str) -> dict[str, Any]:
+    policy, release, written = shown
+    locale_of_text = text_locale(state, written, locale)
+    where: dict[str, Any] = {"key": policy.key, "version": release.version, "locale": locale_of_text}
     return {
-        "key": key,
-        "title": title_of(state, key, locale),
+        "key": policy.key,
+        "title": title_of(state, policy.key, locale),
         "version": release.version,
-        "summary": localized(written.summary, locale),
-        "html": render_text(written, shown),
-        "digest": release.texts[shown],
-        "url": url_for(f"{BLUEPRINT}.policy", key=key, locale=shown),
+        "effective": from_us(release.effective_us),
+        "announced": announced(state, release),
+        "summary": localized(written.summary, locale, state.kit.catalog.site.default_locale),
+        "html": render_text(written, locale_of_text),
+        "text": language(locale_of_text),
+        "digest": release.texts[locale_of_text],
+        "url": url_for(f"{BLUEPRINT}.policy", **where),
+        "changes": url_for(f"{BLUEPRINT}.changes", **where) if release.ordinal > 1 else None,
     }

@@ -11,6 +11,7 @@ from flask import url_for
 from markupsafe import Markup
 
 STYLE, HEAD, SCRIPT = "consentkit.min.css", "head.min.js", "consentkit.min.js"
+NOTICES, NOTICES_STYLE = "notices.min.js", "notices.min.css"
 
 
 @cache

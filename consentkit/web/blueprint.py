@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from consentkit.web import acceptance, choices, pages
+from consentkit.web import acceptance, announcements, archive, asking, choices, pages
 from consentkit.web.state import BLUEPRINT, current_state
 
 YEAR_S = 365 * 24 * 3600
@@ -28,17 +28,30 @@ def blueprint(url_prefix: str) -> Blueprint:
     made.add_url_rule("/receipt", "receipt", lambda: pages.receipt(current_state()))
     made.add_url_rule("/policies/<key>", "policy", _policy)
     made.add_url_rule("/policies/<key>/<version>", "policy", _policy)
+    made.add_url_rule("/policies/<key>/<version>/diff", "changes", _changes)
     made.add_url_rule("/accept/<key>", "accept", _accept, methods=["GET", "POST"])
+    made.add_url_rule("/announcements", "announcements", _announcements, methods=["GET", "POST"])
     return made
 
 
 def _preferences() -> Response:
     state = current_state()
-    return choices.choose(state) if request.method == "POST" else pages.preferences(state)
+    if request.method != "POST":
+        return pages.preferences(state)
+    return asking.answer(state) if asking.is_asked() else choices.choose(state)
 
 
 def _policy(key: str, version: str | None = None) -> Response:
-    return pages.policy(current_state(), key, version)
+    return archive.policy(current_state(), key, version)
+
+
+def _changes(key: str, version: str) -> Response:
+    return archive.changes(current_state(), key, version)
+
+
+def _announcements() -> Response:
+    state = current_state()
+    return announcements.answer(state) if request.method == "POST" else announcements.page(state)
 
 
 def _accept(key: str) -> Response:

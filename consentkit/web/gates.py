@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from flask import current_app
 from werkzeug.local import LocalProxy
 
 from consentkit import kit_gated
-from consentkit.core.errors import ConsentKitError
+from consentkit.core.errors import ChoiceRejected, ConsentKitError
+from consentkit.core.terms import Method, Reason
 from consentkit.kit_gated import Asker
 from consentkit.kit_read import missing
 from consentkit.signals import processing_blocked
@@ -70,6 +72,8 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
         def guarded(*args: Any, **kwargs: Any) -> Any:
             consents = current()
             for item in items:
+                if name == "requires_acceptance":
+                    _go_on_using(consents, item)
                 stop_unless_allowed(consents, item)
             return current_app.ensure_sync(view)(*args, **kwargs)
 
@@ -77,6 +81,23 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
         return cast(F, guarded)
 
     return decorate
+
+
+def _go_on_using(consents: CurrentConsents, item: str) -> None:
+    """Going on using the service after a change accepts it, where the version in force says so.
+
+    A gate only reads. This is not the gate: it is the one step before it that may write, and it records what
+    has just happened, somebody who was told of the change in time uses the service after its date. It acts
+    for a known subject only, when nothing but an outdated acceptance stands in the way.
+    """
+    kit, subject = consents.state.kit, consents.subject
+    decision = consents.decide(item)
+    if subject is None or decision.reason is not Reason.OUTDATED:
+        return
+    release = kit.policy_in_effect(decision.item)
+    if release is not None and Method.CONTINUED_USE in release.acceptance:
+        with suppress(ChoiceRejected):  # such as a child, for whom a guardian has to answer
+            kit.continue_use(subject)
 
 
 def stop_unless_allowed(consents: CurrentConsents, item: str) -> None:

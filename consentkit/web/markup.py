@@ -1,4 +1,4 @@
-"""The functions of templates: consent_head, consent_banner, consent_link, consent_script, consent_embed.
+"""The functions of templates: consent_head, consent_banner, consent_notice, consent_announcements and others.
 
 Their output is the same for every visitor: no token, nothing personal, and a nonce only if one was given.
 """
@@ -12,9 +12,10 @@ from flask import current_app, render_template, url_for
 from markupsafe import Markup
 
 from consentkit.core.catalog import Catalog, localized
+from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.notice import Notice
 from consentkit.core.texts import direction, texts
-from consentkit.web import assets
+from consentkit.web import announcements, asking, assets
 
 GCM_SIGNALS = (
     "ad_storage",
@@ -181,12 +182,53 @@ def _name_of(catalog: Catalog, gate: str, locale: str) -> str:
     return title or texts(locale).get(f"category.{gate}.title", gate)
 
 
+def consent_announcements(nonce: str | None = None) -> Markup:
+    """The bar of announcements and coming versions, until acknowledged; the same for everybody."""
+    state = _state()
+    locale: str = state.locale()
+    try:
+        found = announcements.for_everybody(state)
+    except (StoreUnavailable, SchemaOutdated):
+        found = []  # the page of the host is shown all the same
+    return _render(
+        "announcements_bar.html",
+        announcements=found,
+        action=url_for("consentkit.announcements"),
+        status=url_for("consentkit.status", locale=locale),
+        style=assets.url(assets.NOTICES_STYLE),
+        script=assets.url(assets.NOTICES),
+        t=texts(locale),
+        locale=locale,
+        dir=direction(locale),
+        nonce=nonce,
+    )
+
+
+def consent_notice(key: str, scope: str = "", *, nonce: str | None = None) -> Markup:
+    """A purpose's own notice with a yes and a no, where its data is collected; the same for everybody.
+
+    `scope`: the one thing that a scoped purpose is asked for. Raises UnknownPurpose, also for a purpose that
+    rests on something else than consent.
+    """
+    state = _state()
+    return _render(
+        "notice.html",
+        asked=asking.form_values(state, asking.askable(_catalog(), key), scope, None),
+        style=assets.url(assets.NOTICES_STYLE),
+        script=assets.url(assets.NOTICES),
+        t=texts(state.locale()),
+        nonce=nonce,
+    )
+
+
 functions: dict[str, Callable[..., Any]] = {
+    "consent_announcements": consent_announcements,
     "consent_asset": assets.url,
     "consent_banner": consent_banner,
     "consent_embed": consent_embed,
     "consent_head": consent_head,
     "consent_link": consent_link,
+    "consent_notice": consent_notice,
     "consent_script": consent_script,
 }
 """The functions by the name that templates use."""

@@ -12,7 +12,7 @@ from flask.globals import request_ctx
 
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.web.current import forget
-from consentkit.web.identity import HINT, cookie_name, forget_identity, hint, identify
+from consentkit.web.identity import HINT, SEEN, cookie_name, forget_identity, hint, identify
 from consentkit.web.standing import hint_value, standing
 from consentkit.web.state import State, state_of
 
@@ -61,6 +61,7 @@ def _compare(state: State, response: Response) -> None:
 
 def _replace_hint(state: State, response: Response) -> None:
     """The account's own standing. Where it cannot be read nothing is decided."""
+    response.delete_cookie(SEEN, path="/", domain=state.settings.cookie_domain, secure=request.is_secure)
     try:
         hint(state, response, hint_value(state, standing(state)))
     except (StoreUnavailable, SchemaOutdated):
@@ -72,4 +73,7 @@ def _forget_browser(state: State, response: Response) -> None:
     name = cookie_name(state)
     domain = None if name.startswith("__Host-") else state.settings.cookie_domain
     response.delete_cookie(name, path="/", domain=domain, secure=request.is_secure, httponly=True)
-    response.delete_cookie(HINT, path="/", domain=state.settings.cookie_domain, secure=request.is_secure)
+    for cookie in (HINT, SEEN):
+        response.delete_cookie(
+            cookie, path="/", domain=state.settings.cookie_domain, secure=request.is_secure
+        )

@@ -1,0 +1,176 @@
+"""`POST /consent` with `ask=<purpose>`: one purpose is answered where its data is collected.
+
+The event carries the digest of that purpose's own notice. A stale yes is answered 409; a no is always recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, jsonify, make_response, redirect, render_template, request, url_for
+
+from consentkit.core.catalog import Catalog, Purpose
+from consentkit.core.errors import ChoiceRejected, UnknownPurpose
+from consentkit.core.notice import Notice
+from consentkit.core.record import Event
+from consentkit.core.terms import Basis, Kind, Method
+from consentkit.web.cross_site import came_from, safe_next, same_origin
+from consentkit.web.current import current
+from consentkit.web.expiry import expire_cookies
+from consentkit.web.identity import become, hint, identify, new_visitor, remember
+from consentkit.web.problems import page_context, problem, wants_html
+from consentkit.web.standing import hint_value, standing, standing_json
+from consentkit.web.state import BLUEPRINT, State
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the form says about one purpose."""
+
+    purpose: Purpose
+    yes: bool
+    notice: str | None
+    scope: str
+    next: str | None
+
+
+def is_asked() -> bool:
+    """Whether the request answers one purpose by itself."""
+    return bool(_form().get("ask"))
+
+
+def askable(catalog: Catalog, key: str) -> Purpose:
+    """The purpose that may be asked by itself. Raises UnknownPurpose, also for one that needs no consent."""
+    purpose = catalog.purpose(key)
+    if purpose.basis is not Basis.CONSENT:
+        raise UnknownPurpose(
+            f"{purpose.key!r} rests on {purpose.basis.value}: there is nothing to answer",
+            mend="Ask for a purpose that rests on consent",
+        )
+    return purpose
+
+
+def answer(state: State) -> Response:
+    """Record the yes or no and answer with JSON, or lead back by 303."""
+    if not same_origin():
+        return problem(403, "cross-site", "Forbidden", "A choice has to come from this site's own pages.")
+    try:
+        asked = _parse(state.kit.catalog)
+        if asked.yes and not _holds(state, asked):
+            return _outdated(state, asked)
+        before = standing(state)
+        subject, event = _record(state, asked)
+    except UnknownPurpose as error:
+        return problem(422, "unknown-purpose", "Unknown purpose", str(error))
+    except (ChoiceRejected, ValueError) as error:
+        return problem(422, "choice-rejected", "Choice rejected", str(error))
+    now = standing(state)
+    changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
+    said = {"purpose": event.item, "scope": event.scope, "status": event.action, "event_id": event.event_id}
+    body = {**standing_json(state, now, changed=changed), "asked": said}
+    target = asked.next or came_from() or "/"
+    response = make_response(redirect(target, 303)) if wants_html() else jsonify(body)
+    if identify(state).account is None:
+        remember(state, response, subject)
+    hint(state, response, hint_value(state, now))
+    expire_cookies(state, response, [] if asked.yes else [asked.purpose.key])
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _form() -> Mapping[str, Any]:
+    form = request.get_json(silent=True) if request.is_json else request.form
+    return form if isinstance(form, Mapping) else {}
+
+
+def _text(form: Mapping[str, Any], name: str) -> str | None:
+    value = form.get(name)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} is one text")
+    return value or None
+
+
+def _parse(catalog: Catalog) -> Asked:
+    form = _form()
+    if _text(form, "decision") != "save":
+        raise ValueError("decision is save: with purpose=<purpose> for yes, without it for no")
+    purpose = askable(catalog, str(_text(form, "ask")))
+    said = _text(form, "purpose")
+    if said is not None and catalog.purpose(said) is not purpose:
+        raise ValueError(f"{purpose.key!r} is asked, so purpose= can only be {purpose.key!r}")
+    scope = _text(form, "scope") or ""
+    if scope and not purpose.scoped:
+        raise ValueError(f"{purpose.key!r} is not scoped: leave scope out")
+    notice = _text(form, "notice")
+    return Asked(purpose, said is not None, notice, scope, safe_next(_text(form, "next")))
+
+
+def _holds(state: State, asked: Asked) -> bool:
+    """A yes has to name the notice that is shown today, in whatever language it was shown."""
+    if asked.notice is None:
+        raise ValueError("notice=<digest of what was shown> is missing")
+    return asked.notice in {
+        state.kit.purpose_notice(asked.purpose.key, locale).digest for locale in state.kit.catalog.locales
+    }
+
+
+def _record(state: State, asked: Asked) -> tuple[str, Event]:
+    """Append the event. The subject, and what was recorded."""
+    kit, identity, key = state.kit, identify(state), asked.purpose.key
+    subject, locale = identity.subject or new_visitor(), state.locale()
+    known = asked.notice is not None and _DIGEST.fullmatch(asked.notice)
+    notice = asked.notice if known else kit.purpose_notice(key, locale).digest
+    verb = "give" if asked.yes else ("withdraw" if _given_before(state, asked) else "refuse")
+    events = kit.choose(
+        subject,
+        give=[key] if verb == "give" else (),
+        refuse=[key] if verb == "refuse" else (),
+        withdraw=[key] if verb == "withdraw" else (),
+        method=Method.FORM.value,
+        locale=locale,
+        notice=notice,
+        scope=asked.scope,
+    )
+    if identity.account is None:
+        become(subject)
+    return subject, events[0]
+
+
+def _given_before(state: State, asked: Asked) -> bool:
+    if current().subject is None:
+        return False
+    mine = (row for row in current().rows if row.kind == Kind.PURPOSE and row.item == asked.purpose.key)
+    return any(row.grants and row.actor == "subject" and row.scope == asked.scope for row in mine)
+
+
+def form_values(state: State, purpose: Purpose, scope: str, target: str | None) -> dict[str, Any]:
+    """What the form of one purpose's notice needs: the same for everybody."""
+    notice: Notice = state.kit.purpose_notice(purpose.key, state.locale())
+    return {
+        "notice": notice.data,
+        "digest": notice.digest,
+        "scope": scope,
+        "next": target,
+        "action": url_for(f"{BLUEPRINT}.preferences"),
+    }
+
+
+def _outdated(state: State, asked: Asked) -> Response:
+    """The notice was changed meanwhile: nothing is recorded, the new one is shown."""
+    if not wants_html():
+        detail = "The notice was changed; show the current one and ask again. Nothing was recorded."
+        now = state.kit.purpose_notice(asked.purpose.key, state.locale()).digest
+        return problem(409, "notice-outdated", "Notice outdated", detail, notice=now)
+    target = asked.next or came_from()
+    values = form_values(state, asked.purpose, asked.scope, target)
+    page = render_template("consentkit/asked.html", **{**page_context(), "asked": values})
+    response = make_response(page, 409)
+    response.headers["Cache-Control"] = "no-store"
+    return response
