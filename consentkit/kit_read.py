@@ -63,7 +63,7 @@ class Answers:
             states = self.runtime.reader.states(tenant or "", subjects)
         except (StoreUnavailable, SchemaOutdated):
             return {subject: unavailable(item) for subject in subjects}
-        return {s: self.answer(rules, item, s, states[s], scope=scope) for s in subjects}
+        return {s: self.answer(rules, item, s, states[s], tenant=tenant or "", scope=scope) for s in subjects}
 
     def policy_in_effect(self, policy: str, at: datetime | None = None) -> PolicyRelease | None:
         """The version of a policy that governs now, or governed at a past moment. Raises UnknownPolicy."""
@@ -138,6 +138,7 @@ class Answers:
         state: SubjectState,
         *,
         at_us: int | None = None,
+        tenant: str = "",
         scope: str = "",
         also: Sequence[Row] = (),
         signals: frozenset[str] = frozenset(),
@@ -149,7 +150,7 @@ class Answers:
             return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
         now_us = self.runtime.clock.now() if at_us is None else at_us
         catalog, facts = rulebook.catalog, state.facts
-        if subject is not None and at_us is None:
+        if subject is not None and at_us is None and not tenant:
             facts = self.facts.complete(catalog, subject, facts, now_us)
         view = View(
             now_us=now_us,
@@ -186,7 +187,7 @@ class Consents:
         except (StoreUnavailable, SchemaOutdated):
             kit.runtime.catalog.items_of(item)
             return unavailable(item)
-        return kit.answer(rulebook, item, self.subject, state, at_us=at_us, scope=scope)
+        return kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
 
     def allows(self, item: str, *, scope: str = "") -> bool:
         """Whether processing may happen now."""
@@ -206,7 +207,7 @@ class Consents:
         except (StoreUnavailable, SchemaOutdated):
             self.kit.runtime.catalog.items_of(item)
             return Status.UNKNOWN
-        decision = self.kit.answer(rulebook, item, self.subject, state, scope=scope)
+        decision = self.kit.answer(rulebook, item, self.subject, state, tenant=self.tenant, scope=scope)
         if decision.reason in _COMPUTED:
             return _COMPUTED[decision.reason]
         kind = Kind.POLICY if decision.item in self.kit.runtime.catalog.policies else Kind.PURPOSE

@@ -98,7 +98,9 @@ class Recorder:
                     "the catalogue has no rules for minors ([minors]), so no guardian answers"
                 )
             return None
-        facts = self.facts.complete(catalog, subject, self._known(tenant, subject), manner.at_us)
+        facts = self._known(tenant, subject)
+        if not tenant:  # the host's loaders know the host's people, not those of a tenant
+            facts = self.facts.complete(catalog, subject, facts, manner.at_us)
         minor = is_minor(facts, rules, manner.at_us)
         for answer in said:
             if (

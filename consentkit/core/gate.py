@@ -116,6 +116,9 @@ def _denial(row: Row) -> Reason:
     return Reason.GUARDIAN_REVOKED if by_guardian else _DENIED[row.status]
 
 
+_OBJECTABLE = frozenset({Basis.LEGITIMATE_INTEREST, Basis.PUBLIC_TASK})
+
+
 def _exception(case: _Case) -> Outcome | None:
     return (Reason.EXCEPTION, None, ()) if case.rule.item in case.view.exceptions else None
 
@@ -134,7 +137,9 @@ def _restricted(case: _Case) -> Outcome | None:
         last = max((r for r in said if r.item == item), key=_order, default=None)
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
-    objected = _standing(case.rows, case.own, case.minor, (Status.OBJECTED,))
+    # Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a core purpose has rule 7.
+    refusals = (Status.REFUSED, Status.WITHDRAWN) if case.rule.basis in _OBJECTABLE else ()
+    objected = _standing(case.rows, case.own, case.minor, (Status.OBJECTED, *refusals))
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 

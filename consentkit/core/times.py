@@ -23,7 +23,9 @@ def to_us(moment: datetime) -> int:
 
 
 def not_ahead(us: int, now_us: int) -> int:
-    """The moment itself. Raises ValueError when it lies more than five minutes ahead."""
+    """The moment itself. Raises ValueError when it lies more than five minutes ahead, or before 1970."""
+    if us < 0:
+        raise ValueError("at= lies before 1970: is the year right?")
     if us > now_us + AHEAD_US:
         raise ValueError("at= lies in the future; 5 minutes are tolerated, for clocks that differ")
     return us

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 _BUCKET_SHIFT, _RANDOM_BITS = 52, 52
 
@@ -57,7 +58,7 @@ class Clock:
 
 def bucket_of_event(event_id: str) -> int:
     """The bucket inside an event id. Raises ValueError when it is not one of ours."""
-    number = int(event_id.replace("-", ""), 16)
-    if len(event_id) != 36 or number >> 76 & 0xF != 7 or number >> 62 & 0b11 != 0b10:
+    number = UUID(event_id).int
+    if str(UUID(event_id)) != event_id or number >> 76 & 0xF != 7 or number >> 62 & 0b11 != 0b10:
         raise ValueError(f"{event_id!r} is not an event id")
     return number >> _BUCKET_SHIFT & 0x3FF

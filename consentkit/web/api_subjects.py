@@ -55,10 +55,14 @@ def consents(call: Call, subject: str) -> Response:
     listed = []
     for purpose in kit.catalog.purposes.values():
         for scope in _scopes(purpose, state):
-            decision = kit.answer(rules, f"purpose:{purpose.key}", subject, state, scope=scope)
+            decision = kit.answer(
+                rules, f"purpose:{purpose.key}", subject, state, tenant=call.tenant, scope=scope
+            )
             listed.append(_standing("purpose", purpose.key, scope, decision, state))
     for key in kit.catalog.policies:
-        listed.append(_standing("policy", key, "", kit.answer(rules, key, subject, state), state))
+        listed.append(
+            _standing("policy", key, "", kit.answer(rules, key, subject, state, tenant=call.tenant), state)
+        )
     return json_answer({"subject": subject, "consents": listed})
 
 
