@@ -24,6 +24,8 @@ _COMMANDS = {
     "withdraw": "subjects",
     "export": "subjects",
     "erase": "subjects",
+    "notify": "policies",
+    "announce": "policies",
     "keys": "keys",
     "seal": "ledger",
     "verify": "ledger",
