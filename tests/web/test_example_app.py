@@ -276,3 +276,13 @@ def test_a_port_that_is_none(port: str, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"example_app: PORT is a number up to 65535, not {port!r}\n"
+
+
+@pytest.mark.parametrize(
+    "path", ["/consent", "/consent/accept/terms", "/consent/policies/terms", "/consent/receipt"]
+)
+def test_every_page_of_consentkit_wears_the_sites_clothes(client: FlaskClient, path: str) -> None:
+    """The site's own base template puts the style sheets into a block that pages of consentkit add to."""
+    page = client.get(path, headers={"Accept": "text/html"}).text
+    for sheet in ("/static/site.css", "consentkit.min.css", "pages.min.css"):
+        assert sheet in page, (path, sheet)
