@@ -8,12 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
+from consentkit.core.merkle import TILE_WIDTH
 from consentkit.core.record import Event
 from consentkit.core.times import rfc3339, to_us
 from consentkit.runtime import Runtime
 from consentkit.store.database import Tx
 from consentkit.store.following import Followed, Handler, follow
-from consentkit.store.proving import NotSealed, prove, read_checkpoint
+from consentkit.store.proving import NotSealed, prove, read_checkpoint, read_tile
 from consentkit.store.reading import Erased
 from consentkit.store.restoring import Lost
 from consentkit.store.sealing import Progress, Sealed
@@ -94,6 +95,14 @@ class Ledger:
         """The latest signed checkpoint (c2sp.org/tlog-checkpoint); on SQLite what is pending is sealed first."""
         self._seal_first()
         return self._runtime.database.read(read_checkpoint)
+
+    def tile(self, level: int, number: int, width: int = TILE_WIDTH) -> bytes | None:
+        """The first hashes of a tile (c2sp.org/tlog-tiles); None beyond the latest checkpoint, which is asked first.
+
+        Never seals: what the tiles are of is the checkpoint that `checkpoint` gave. Raises LedgerBroken.
+        """
+        self._runtime.ensure()
+        return self._runtime.database.read(lambda tx: read_tile(tx, level, number, width))
 
     def prove(self, event_id: str) -> str:
         """The proof that an event is in the ledger (c2sp.org/tlog-proof@v1); it verifies without the ledger.

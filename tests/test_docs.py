@@ -281,6 +281,8 @@ class Shell:
         for word in todo:
             if word in ("-s", "-si"):
                 shown = word == "-si"
+            elif word == "-sI":
+                shown, method = True, "HEAD"
             elif word == "-X":
                 method = next(todo)
             elif word == "-H":

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from consentkit.core.errors import ConsentKitError, LedgerBroken
-from consentkit.core.merkle import HashesMissing, inclusion_proof
+from consentkit.core.merkle import TILE_WIDTH, HashesMissing, inclusion_proof, tile_width
 from consentkit.core.notice import canonical_json
 from consentkit.proof import Checkpoint, TlogProof
 from consentkit.store.clock import bucket_of_event
@@ -42,9 +42,32 @@ def prove(tx: Tx, event_id: str) -> str:
     index = int(leaf[0][0])
     body, salt = found[0]
     try:
-        size = Checkpoint.parse(note.split("\n\n", 1)[0] + "\n").size
-        hashes = inclusion_proof(hash_reader(tx), index, size)
+        hashes = inclusion_proof(hash_reader(tx), index, _size(note))
     except (ValueError, HashesMissing) as error:
         raise LedgerBroken(f"the stored tree gives no proof: {error}", at=f"leaf {index}") from None
     extra = canonical_json({"body": body, "salt": bytes(salt).hex()}).encode()
     return str(TlogProof(index, hashes, note, extra))
+
+
+def read_tile(tx: Tx, level: int, number: int, width: int) -> bytes | None:
+    """The first `width` hashes of a tile (c2sp.org/tlog-tiles), or None where the latest checkpoint has fewer.
+
+    Raises LedgerBroken where the stored tree has holes.
+    """
+    note = latest_note(tx)
+    try:
+        size = 0 if note is None else _size(note)
+    except ValueError as error:
+        raise LedgerBroken(f"the latest checkpoint is damaged: {error}", at="checkpoint") from None
+    if not 0 < width <= tile_width(level, number, size):
+        return None
+    first = number * TILE_WIDTH
+    hashes = hash_reader(tx)(level, first, width)
+    if len(hashes) != width:
+        raise LedgerBroken("the stored tree has holes", at=f"level {level} from number {first}")
+    return b"".join(hashes)
+
+
+def _size(note: str) -> int:
+    """The size that a checkpoint is of. Raises NoteInvalid."""
+    return Checkpoint.parse(note.split("\n\n", 1)[0] + "\n").size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -12,7 +13,7 @@ from werkzeug.routing import BaseConverter
 
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
-from consentkit.web import api_catalog, api_feed, api_subjects
+from consentkit.web import api_catalog, api_feed, api_log, api_subjects
 from consentkit.web.api_request import Refused, call, checked_subject
 from consentkit.web.problems import problem
 from consentkit.web.state import BLUEPRINT, current_state
@@ -41,6 +42,10 @@ RESOURCES: Mapping[str, Resource] = {
     "/documents/<digest>": {"GET": Operation("read", api_catalog.document)},
     "/events": {"GET": Operation("read", api_feed.events)},
     "/events/<event_id>": {"GET": Operation("read", api_feed.event)},
+    "/events/<event_id>/proof": {"GET": Operation("read", api_log.proof)},
+    "/checkpoint": {"GET": Operation("read", api_log.checkpoint)},
+    "/log-key": {"GET": Operation("read", api_log.log_key)},
+    "/tile/<level>/<consentkit_anything:tile>": {"GET": Operation("read", api_log.tile)},
     "/decisions": {"POST": Operation("read", api_subjects.decisions)},
 }
 
@@ -65,9 +70,8 @@ def api_blueprint(url_prefix: str) -> Blueprint:
     made = Blueprint(f"{BLUEPRINT}_api", "consentkit", url_prefix=f"{url_prefix}/v1")
     made.record(lambda setup: setup.app.url_map.converters.update(consentkit_anything=Anything))
     for rule, resource in RESOURCES.items():
-        name = rule.strip("/").split("/<")[0].removesuffix(".json")
-        name = name.removesuffix("s") if "<" in rule else name
-        _add(made, rule, name, _view(resource))
+        name = re.sub(r"s?/<[^>]*>", "", rule).strip("/").removesuffix(".json")  # events/<event_id>: event
+        _add(made, rule, name.replace("/", "_"), _view(resource))
     _add(made, "/subjects/<consentkit_anything:rest>", "subject", _subject)
     _add(made, "", "root", _nothing)
     _add(made, "/", "root", _nothing)

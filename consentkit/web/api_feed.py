@@ -55,11 +55,16 @@ def events(call: Call) -> Response:
 def event(call: Call, event_id: str) -> Response:
     """`GET events/<id>`: one event; another tenant's is not found."""
     query()
+    return json_answer(event_json(found_event(call, event_id)))
+
+
+def found_event(call: Call, event_id: str) -> Event:
+    """The event of the key's tenant with this id. Raises Refused with 404."""
     known = _EVENT_ID.fullmatch(event_id.lower())
     found = call.kit.ledger.event(event_id.lower(), tenant=call.tenant) if known else None
     if found is None:
         raise Refused(404, "unknown-event", "Not found", "There is no such event.")
-    return json_answer(event_json(found))
+    return found
 
 
 def _shown(event: Event | Erased) -> dict[str, Any]:

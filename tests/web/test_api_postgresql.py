@@ -11,10 +11,13 @@ import pytest
 from flask import Flask
 
 from consentkit import ConsentKit
+from consentkit.proof import SigningKey
+from consentkit.verify import verify
 from tests.web.api_caller import Caller
 from tests.web.conftest import make_app, make_kit
 
 NEWS = "/subjects/u-1/consents/newsletter"
+LOG_KEY = SigningKey("consentkit-log", bytes(range(32)))
 
 
 @pytest.fixture
@@ -74,6 +77,32 @@ def test_there_is_no_such_event(api: Caller, event_id: str) -> None:
 )
 def test_what_the_database_would_refuse_is_refused_before(api: Caller, path: str) -> None:
     assert api.get(path).status_code == 400
+
+
+def test_proofs_and_tiles_come_with_the_sealer(
+    pg_app: Flask, pg_kit: ConsentKit, pg_url: str, api: Caller, tmp_path: Path
+) -> None:
+    event = api.put(NEWS, {"action": "refused"}).json["event"]["event_id"]
+    early = api.get(f"/events/{event}/proof")
+    assert (early.status_code, early.json["type"]) == (409, "urn:consentkit:problem:not-sealed")
+    assert int(early.headers["Retry-After"]) > 0
+    assert Caller(pg_app, pg_kit).get(f"/events/{event}/proof").status_code == 404
+    assert api.get("/checkpoint").json["type"] == "urn:consentkit:problem:no-checkpoint"
+    assert api.get("/tile/0/000.p/1").status_code == 404
+    assert api.get("/log-key").json["type"] == "urn:consentkit:problem:no-log-key"
+
+    config = {"CONSENTKIT_KEY": "k" * 32, "CONSENTKIT_LOG_KEY": LOG_KEY.private_text()}
+    kit = make_kit()
+    sealer = make_app(kit, tmp_path, CONSENTKIT_DATABASE_URL=pg_url, **config)
+    with sealer.app_context():
+        assert kit.ledger.seal().size == 1
+    served = Caller(sealer, kit).get("/log-key").text
+    with sealer.app_context():
+        kit.runtime.dispose()
+    assert served == f"{LOG_KEY.verifier}\n"
+    shown = verify(api.get(f"/events/{event}/proof").text, served)
+    assert api.get("/tile/0/000.p/1").data == shown.checkpoint.root
+    assert api.get("/checkpoint").text.split("\n")[1] == "1"
 
 
 def test_a_long_id_fits_its_index(api: Caller) -> None:
