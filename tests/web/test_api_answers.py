@@ -197,7 +197,7 @@ def test_policies_list_every_version(app_of: Callable[..., Flask]) -> None:
     terms, privacy = Caller(app_of(kit), kit).get("/policies").json["policies"]
     assert (terms["key"], terms["in_force"]) == ("terms", "2")
     assert [(v["version"], v["change"]) for v in terms["versions"]] == [
-        ("1", "editorial"),
+        ("1", "material"),
         ("2", "editorial"),
     ]
     assert set(privacy["versions"][0]["texts"]) == {"en", "de"}
