@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby
 
-_LONG, _PAIRS, _ALIKE = 4000, 250_000, 0.35
+_LONG, _PAIRS, _PARAGRAPH_PAIRS, _ALIKE = 4000, 250_000, 900, 0.35
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _MARKS = "\u0300-\u036f\u064b-\u065f\u0670"
 _TOKEN = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])[\w{_MARKS}])+|\s+|[^\w\s]")
@@ -133,10 +133,33 @@ def _anchors(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _changed(old: Sequence[str], new: Sequence[str]) -> list[Block]:
-    """Changed paragraphs: one by one where there are as many of them as before, else together."""
+    """Changed paragraphs: each beside the one it came from, where that can be found out quickly."""
+    if len(old) * len(new) <= _PARAGRAPH_PAIRS:
+        return list(_aligned(old, new))
     if len(old) == len(new):
         return [_words(before, after) for before, after in zip(old, new, strict=True)]
     return [_words("\n\n".join(old), "\n\n".join(new))]
+
+
+def _aligned(old: Sequence[str], new: Sequence[str]) -> Iterator[Block]:
+    """In order; what has no counterpart is shown whole, first what was removed, then what was added."""
+    words = [_TOKEN.findall(before) for before in old]
+    at, added = 0, []
+    for after in new:
+        tokens = _TOKEN.findall(after)
+        found = next((n for n in range(at, len(old)) if _alike(words[n], tokens)), None)
+        if found is None:
+            added.append(after)
+            continue
+        yield from _whole(old[at:found], added)
+        yield _words(old[found], after)
+        at, added = found + 1, []
+    yield from _whole(old[at:], added)
+
+
+def _whole(removed: Sequence[str], added: Sequence[str]) -> Iterator[Block]:
+    yield from (Block((Piece(Side.REMOVED, text),)) for text in removed)
+    yield from (Block((Piece(Side.ADDED, text),)) for text in added)
 
 
 def _words(old: str, new: str) -> Block:

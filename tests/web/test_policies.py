@@ -107,6 +107,18 @@ def both(old: str, new: str) -> list[tuple[str, str]]:
             [("same", "我们保存"), ("removed", "两"), ("added", "五"), ("same", "年。")],
         ),
         ("a b", "wholly other words", [("removed", "a b"), ("added", "wholly other words")]),
+        (
+            "Kept for two years.\n\nBe kind.",
+            "Quite new: nothing else.\n\nKept for five years.\n\nBe kind.",
+            [
+                ("added", "Quite new: nothing else."),
+                ("same", "Kept for "),
+                ("removed", "two"),
+                ("added", "five"),
+                ("same", " years."),
+                ("same", "Be kind."),
+            ],
+        ),
         ("one\r\n\r\ntwo", "one\n\ntwo", [("same", "one"), ("same", "two")]),
         (
             "we share the data with nobody at all",
