@@ -20,6 +20,7 @@ from consentkit.core.record import bucket_of, commitment, restricted_jcs
 from consentkit.kit import Kit
 from consentkit.proof import Checkpoint, SigningKey, sign_checkpoint
 from consentkit.store.clock import Clock
+from consentkit.store.tables import metadata
 
 CROWD = 258
 Row = dict[str, Any]
@@ -153,6 +154,25 @@ def build_postgresql(url: str, folder: Path) -> None:
     kit = open_log(url, folder, clock=clock)
     fill(kit, clock)
     kit.runtime.dispose()
+
+
+TABLES = [table.name for table in metadata.sorted_tables]
+
+
+def keep_copy(url: str) -> None:
+    """Keep every row of a PostgreSQL ledger, to be put back by `put_back`: quicker than a new database."""
+    keeper = Attacker(url)
+    for name in TABLES:
+        keeper.run(f"CREATE TABLE kept_{name} AS TABLE {name}")
+    keeper.close()
+
+
+def put_back(url: str) -> None:
+    keeper = Attacker(url, armed=False)
+    keeper.run(
+        "; ".join(f"DELETE FROM {name}; INSERT INTO {name} SELECT * FROM kept_{name}" for name in TABLES)
+    )
+    keeper.close()
 
 
 def copy_folder(source: Path, target: Path) -> None:

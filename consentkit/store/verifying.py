@@ -1,7 +1,7 @@
 """Verify the whole ledger. Never writes. Integrity (nothing was changed) and completeness (nothing is missing).
 
-Passes over one snapshot: the tree against every signed checkpoint and the anchor; texts and versions; leaves that
-have no event; the events, subject by subject, with their mapping row and state rows.
+Passes over one snapshot: the tree against every signed checkpoint and the anchor; texts and versions; the events,
+subject by subject, with their mapping row and state rows; leaves that have no event.
 """
 
 from __future__ import annotations
@@ -124,8 +124,9 @@ def _verify(
     with snapshot(database, lenient=lenient) as view:
         check_tree(view, keys.verifier, anchored, origin_prefix(database), report, tell)
         published = check_documents(view, report)
-        check_erased(view, report)
-        EventCheck(view, keyed, published, report, tell).run()
+        events = EventCheck(view, keyed, published, report, tell)
+        events.run()
+        check_erased(view, report, whole=events.leaves == report.sealed and not events.doubles)
     if published.unknown_notices:
         report.warnings.append(
             f"{published.unknown_notices} answers name a notice whose text is not stored here"

@@ -27,6 +27,7 @@ _POLICIES = (
 )
 _PURPOSES = f"SELECT item, version, definition, published_us FROM {_P}purpose_version ORDER BY item, version"
 _DEFINED = ("basis", "cookies", "data", "explicit", "locations", "recipients", "retention", "sensitive")
+_PURPOSE, _POLICY = Kind.PURPOSE.value, Kind.POLICY.value
 _BROWSER = ("button", "form")
 
 
@@ -41,17 +42,19 @@ class Published:
 
     def fault_of(self, body: Mapping[str, Any]) -> str | None:
         """What is missing of what an event names."""
-        item, version, notice = str(body["item"]), str(body["version"]), body["notice"]
-        if body["kind"] == Kind.POLICY and body["action"] == Action.ACCEPTED:
-            texts = self.texts.get((item, version))
-            if texts is None:
-                return f"the version {version} of {item} that was accepted is not there"
-            return None if notice in texts else f"version {version} of {item} does not have the accepted text"
-        if body["kind"] == Kind.PURPOSE:
-            if (item, version) not in self.purposes:
-                return f"the version {version} of {item} that was answered is not there"
-            if notice and body["method"] in _BROWSER and notice not in self.documents:
+        kind, named = body["kind"], (body["item"], body["version"])
+        if kind == _PURPOSE:
+            if named not in self.purposes:
+                return f"the version {named[1]} of {named[0]} that was answered is not there"
+            notice = body["notice"]
+            if notice and notice not in self.documents and body["method"] in _BROWSER:
                 self.unknown_notices += 1
+        elif kind == _POLICY and body["action"] == Action.ACCEPTED:
+            texts = self.texts.get(named)
+            if texts is None:
+                return f"the version {named[1]} of {named[0]} that was accepted is not there"
+            if body["notice"] not in texts:
+                return f"version {named[1]} of {named[0]} does not have the accepted text"
         return None
 
 

@@ -15,7 +15,9 @@ from ledger_scenes import (
     build_postgresql,
     build_sqlite,
     copy_folder,
+    keep_copy,
     key,
+    put_back,
     scene,
     sha256,
 )
@@ -778,8 +780,10 @@ def built_postgresql(
 ) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("built")
     with pg_server.database(template=pg_template) as name:
-        build_postgresql(pg_server.url(name), folder)
-        yield name, folder
+        url = pg_server.url(name)
+        build_postgresql(url, folder)
+        keep_copy(url)
+        yield url, folder
 
 
 class TestSqlite(Attacks):
@@ -809,13 +813,9 @@ class TestSqlite(Attacks):
 
 class TestPostgresql(Attacks):
     @pytest.fixture
-    def scene(
-        self, built_postgresql: tuple[str, Path], pg_server: PgServer, tmp_path: Path
-    ) -> Iterator[Scene]:
-        name, folder = built_postgresql
+    def scene(self, built_postgresql: tuple[str, Path], tmp_path: Path) -> Iterator[Scene]:
+        url, folder = built_postgresql
         copy_folder(folder, tmp_path)
-        with (
-            pg_server.database(template=name) as copy,
-            scene(pg_server.url(copy), tmp_path) as made,
-        ):
+        put_back(url)
+        with scene(url, tmp_path) as made:
             yield made
