@@ -23,6 +23,7 @@ from consentkit.web.problems import page_context, problem, wants_html
 from consentkit.web.state import BLUEPRINT, State
 
 DECISIONS = ("seen", "shown")
+_ISOLATE, _END = "\u2066", "\u2069"  # in a right-to-left sentence a date would be shown backwards
 
 
 def for_everybody(state: State) -> list[dict[str, Any]]:
@@ -88,7 +89,7 @@ def describe(state: State, found: Announcement) -> dict[str, Any]:
     locale, default = state.locale(), state.kit.catalog.site.default_locale
     key, version = found.key, found.version
     title = localized(found.title, locale, default) or key
-    date = from_us(found.effective_us).strftime("%Y-%m-%d")
+    date = f"{_ISOLATE}{from_us(found.effective_us):%Y-%m-%d}{_END}"
     coming = found.kind is Kind.POLICY
     words = texts(locale)["announcement.coming"]
     where: dict[str, Any] = {"key": key, "version": version, "locale": locale}

@@ -80,7 +80,7 @@ def test_the_bar_is_the_same_bytes_for_everybody(site: Site) -> None:
 
 def test_the_bar_says_what_is_coming_and_escapes_what_it_says(site: Site) -> None:
     page = site.client().get("/bar").text
-    assert "A new version of “Terms of use” comes into force on 2026-03-01." in page
+    assert "A new version of “Terms of use” comes into force on \u20662026-03-01\u2069." in page
     assert "We were &lt;down&gt;" in page
     assert "For an hour." in page
     assert 'href="/consent/policies/terms/2/diff?locale=en"' in page
