@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Unpack
 
-from consentkit.core.acceptance import Past, accepting, continues, declining
+from consentkit.core.acceptance import Past, accepting, continuable, continues, declining, text_locale
 from consentkit.core.announcing import Announcement, announcements
 from consentkit.core.choices import Manner, say
 from consentkit.core.errors import ChoiceRejected
+from consentkit.core.folding import fold
 from consentkit.core.record import Answer, Event
-from consentkit.core.terms import Action, Kind, Method, Status
+from consentkit.core.terms import DENIALS, Action, Kind, Method
 from consentkit.core.times import to_us
 from consentkit.kit_ledger import Ledger
 from consentkit.kit_record import How, Recorder, check_subject, refuse_visitor
@@ -121,24 +122,27 @@ class PolicyVerbs(Recorder):
         Only where the change was shown to this subject before its date (see `notified`). Never for a purpose.
         """
         runtime, how = self.runtime, How(method=Method.CONTINUED_USE.value, tenant=tenant)
-        past, now_us = self._past(subject, how), runtime.clock.now()
-        keys = [key for key in runtime.catalog.policies if continues(runtime.published, key, past, now_us)]
-        if not keys:
+        past, now_us = self._past(subject, {"tenant": tenant}), runtime.clock.now()
+        if not any(continuable(runtime.published, key, past, now_us) for key in runtime.catalog.policies):
             return []
-        return self._say(
-            subject,
-            lambda m: [a for k in keys for a in accepting(runtime.catalog, runtime.published, k, m, past)],
-            how,
-        )
+        past = self._past(subject, how)
+
+        def answers(manner: Manner) -> list[Answer]:
+            catalog, published = runtime.catalog, runtime.published
+            keys = [key for key in catalog.policies if continues(published, key, past, manner.at_us)]
+            return [answer for key in keys for answer in accepting(catalog, published, key, manner, past)]
+
+        return self._say(subject, answers, how)
 
     def to_tell(self, policy: str, *, tenant: str | None = None) -> Iterator[str]:
         """Accounts to be told of the newest version of a policy, and not told yet. Streams. Raises UnknownPolicy.
 
-        Of a policy those who accepted an earlier version; of an announcement everybody, or the selection.
+        Of editorial versions nobody is told, only of the one before them. Of a policy those who accepted an
+        earlier version; of an announcement everybody, or the selection.
         """
         found = self.runtime.catalog.policy(policy)
-        release = self.runtime.published.policies[policy][-1]
-        return to_tell(self.runtime.database, tenant or "", found, release)
+        news = self.runtime.published.latest_news(policy)
+        return to_tell(self.runtime.database, tenant or "", found, news)
 
     def _once(self, subject: str, answer: Answer, tenant: str) -> list[Event]:
         events = record_once(self.runtime.writer, tenant, subject, [answer])
@@ -155,8 +159,7 @@ class PolicyVerbs(Recorder):
         if release is None:
             raise ChoiceRejected(f"policy {key!r} has no published version {version!r}")
         kind = Kind.ANNOUNCEMENT if policy.kind == "announcement" else Kind.POLICY
-        asked = how.locale or ""
-        locale = asked if asked in release.texts else self.runtime.catalog.site.default_locale
+        locale = text_locale(self.runtime.catalog, release, replace(how, notice=None))
         shown = replace(how, locale=locale, notice=release.texts[locale])
         return say(shown, kind, key, Action.NOTIFIED, release.version, release.ordinal)
 
@@ -164,17 +167,30 @@ class PolicyVerbs(Recorder):
         """What the subject accepted; what was shown to it only where that matters."""
         check_subject(subject, how.get("tenant"))
         self.runtime.ensure()
-        tenant = how.get("tenant") or ""
-        rows = self.runtime.reader.state(tenant, subject).rows
-        own = [
-            r for r in rows if r.kind == Kind.POLICY and r.actor == "subject" and r.status == Status.ACCEPTED
-        ]
-        accepted = {row.item: row.version for row in own}
+        tenant, actor = how.get("tenant") or "", how.get("actor", "subject")
+        state = self.runtime.reader.state(tenant, subject)
+        if state.facts.erased_us is not None:
+            return Past()
+        about = [row for row in state.rows if row.kind == Kind.POLICY]
+        own = {row.item: row for row in about if row.actor == actor}
+        accepted = {key: row.version for key, row in own.items() if row.grants}
+        denied = {r.item for r in about if r.status in DENIALS and r.order >= own.get(r.item, r).order}
+        if any(key not in accepted for key in own):
+            accepted = self._accepted(subject, tenant, actor) | accepted
         if how.get("method") != Method.CONTINUED_USE:
-            return Past(accepted)
-        events = Ledger(self.runtime).events(subject=subject, tenant=tenant, action=Action.NOTIFIED.value)
+            return Past(accepted, {}, frozenset(denied))
         shown: dict[tuple[str, str], int] = {}
-        for event in events:
-            if isinstance(event, Event) and event.version is not None:
+        for event in self._said(subject, tenant, Action.NOTIFIED):
+            if event.version is not None:
                 shown.setdefault((event.item, event.version), to_us(event.effective_at))
-        return Past(accepted, shown)
+        return Past(accepted, shown, frozenset(denied))
+
+    def _accepted(self, subject: str, tenant: str, actor: str) -> dict[str, int]:
+        """What an actor accepted last, whatever was said after it."""
+        events = self._said(subject, tenant, Action.ACCEPTED)
+        rows = fold(e.body for e in events if e.kind == Kind.POLICY and e.actor == actor)
+        return {row.item: row.version for row in rows.values()}
+
+    def _said(self, subject: str, tenant: str, action: Action) -> list[Event]:
+        events = Ledger(self.runtime).events(subject=subject, tenant=tenant, action=action.value)
+        return [event for event in events if isinstance(event, Event)]

@@ -19,10 +19,14 @@ from consentkit.core.times import rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a subject accepted last (ordinal by policy), and when a version was shown (by policy and version)."""
+    """What a subject accepted last (ordinal by policy), and when a version was shown (by policy and version).
+
+    `denied`: policies whose last answer is a no. What was accepted before it still says which changes count.
+    """
 
     accepted: Mapping[str, int] = field(default_factory=dict)
     notified_us: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    denied: frozenset[str] = frozenset()
 
 
 def accepting(catalog: Catalog, published: Published, key: str, how: Manner, past: Past) -> list[Answer]:
@@ -30,6 +34,9 @@ def accepting(catalog: Catalog, published: Published, key: str, how: Manner, pas
     if how.actor != "subject" and not how.actor.startswith("guardian:"):
         raise ChoiceRejected(f"the {how.actor} cannot accept for a person")
     policies = catalog.policies_of(key)
+    for policy in policies:
+        if policy.kind == "announcement":
+            raise ChoiceRejected(f"{policy.key!r} is an announcement: it is acknowledged, not accepted")
     if how.notice is not None and len(policies) > 1:
         raise ChoiceRejected(
             "a bundle's policies have a text each: leave notice= out, or accept them one by one"
@@ -50,44 +57,59 @@ def declining(catalog: Catalog, published: Published, key: str, how: Manner) -> 
 def methods(published: Published, release: PolicyRelease, past: Past) -> tuple[str, ...]:
     """By which acts a subject may accept this version.
 
-    One that lists nothing but continued use may be accepted expressly too: who was not told in time has to
-    be able to answer.
+    Every version since the one accepted last has to allow the act too, but for editorial ones. Where no
+    express act is left, tick and button are: who was not told in time has to be able to answer.
     """
     accepted = past.accepted.get(release.policy)
-    others = tuple(m for m in release.acceptance if m != Method.CONTINUED_USE) or EXPRESS_METHODS
-    if accepted is None:
+    since = () if accepted is None else published.news(release.policy, accepted, release.ordinal)
+    allowed = [m for m in release.acceptance if all(m in one.acceptance for one in since)]
+    if any(one.change is Change.REDUCES_RIGHTS for one in since):
+        allowed = [m for m in allowed if m in EXPRESS_METHODS]
+    others = tuple(m for m in allowed if m != Method.CONTINUED_USE) or EXPRESS_METHODS
+    if accepted is None or release.policy in past.denied:
         return others
-    strictest = published.strictest(release.policy, accepted, release.ordinal)
-    if strictest is not Change.REDUCES_RIGHTS:
-        return tuple(dict.fromkeys((*release.acceptance, *others)))
-    return tuple(m for m in release.acceptance if m in EXPRESS_METHODS) or EXPRESS_METHODS
+    return tuple(dict.fromkeys((*allowed, *others)))
 
 
 def continues(published: Published, policy: str, past: Past, now_us: int) -> PolicyRelease | None:
     """The version in force, when going on using the service means acceptance of it; else None.
 
-    It was shown to this subject before its date, the service is used after it, and the version lists this method.
+    Each change since the version accepted last was shown to this subject before its date, and its version
+    lists this method; the service is used after it. An editorial version alone asks for nothing.
     """
+    release = continuable(published, policy, past, now_us)
+    since = published.news(policy, past.accepted[policy], release.ordinal) if release is not None else ()
+    shown = [(past.notified_us.get((policy, one.version)), one.effective_us) for one in since]
+    return release if all(at is not None and at < start for at, start in shown) else None
+
+
+def continuable(published: Published, policy: str, past: Past, now_us: int) -> PolicyRelease | None:
+    """The same before anybody looked up what was shown to the subject."""
     release = published.in_force(policy, now_us)
-    if release is None or past.accepted.get(policy, release.ordinal) >= release.ordinal:
+    if release is None or release.effective_us > now_us or policy not in past.accepted:
         return None
-    shown_us = past.notified_us.get((policy, release.version))
-    in_time = shown_us is not None and shown_us < release.effective_us <= now_us
-    return release if in_time and Method.CONTINUED_USE in methods(published, release, past) else None
+    changed = published.news(policy, past.accepted[policy], release.ordinal)
+    return release if changed and Method.CONTINUED_USE in methods(published, release, past) else None
 
 
 def _acceptance(catalog: Catalog, published: Published, policy: Policy, how: Manner, past: Past) -> Answer:
     release = published.in_force(policy.key, how.at_us)
     if release is None:
         raise ChoiceRejected(f"policy {policy.key!r} has no published version: run `flask consent publish`")
-    asked = how.locale or ""
-    locale = asked if asked in release.texts else catalog.site.default_locale
-    current = release.texts[locale]
     if how.notice is not None:
-        release = _release_shown(published, release, how.notice, current)
+        release = _release_shown(catalog, published, release, how)
     _check_method(published, release, how, past)
-    shown = replace(how, locale=locale, notice=how.notice or current)
+    locale = text_locale(catalog, release, how)
+    shown = replace(how, locale=locale, notice=release.texts[locale])
     return say(shown, Kind.POLICY, policy.key, Action.ACCEPTED, release.version, release.ordinal)
+
+
+def text_locale(catalog: Catalog, release: PolicyRelease, how: Manner) -> str:
+    """The language of the text that is meant: that of the digest, else the one asked for, else the default."""
+    asked = how.locale if how.locale and how.locale in release.texts else catalog.site.default_locale
+    if how.notice is None or release.texts[asked] == how.notice:
+        return asked
+    return next(locale for locale, digest in release.texts.items() if digest == how.notice)
 
 
 def _check_method(published: Published, release: PolicyRelease, how: Manner, past: Past) -> None:
@@ -104,11 +126,14 @@ def _check_method(published: Published, release: PolicyRelease, how: Manner, pas
         )
 
 
-def _release_shown(published: Published, current: PolicyRelease, notice: str, digest: str) -> PolicyRelease:
+def _release_shown(
+    catalog: Catalog, published: Published, current: PolicyRelease, how: Manner
+) -> PolicyRelease:
     """The version in force or a later one that has this text. Raises NoticeOutdated."""
     for release in published.policies[current.policy]:
-        if release.ordinal >= current.ordinal and notice in release.texts.values():
+        if release.ordinal >= current.ordinal and how.notice in release.texts.values():
             return release
+    digest = current.texts[text_locale(catalog, current, replace(how, notice=None))]
     raise NoticeOutdated(
         f"policy {current.policy!r} has another text now; show it and ask again", current=digest
     )

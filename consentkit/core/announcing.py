@@ -62,8 +62,9 @@ def _addressed(policy: Policy, rows: Sequence[Row]) -> bool:
 
 
 def _acknowledged(announcement: Announcement, rows: Sequence[Row]) -> bool:
+    """Seen, or a coming version accepted ahead."""
     return any(
-        row.kind == Kind.ANNOUNCEMENT
+        (row.kind == Kind.ANNOUNCEMENT or (row.kind == announcement.kind and row.actor == "subject"))
         and row.item == announcement.key
         and row.status == Status.ACCEPTED
         and row.version >= announcement.ordinal

@@ -53,10 +53,18 @@ class Published:
             place -= 1
         return releases[place].ordinal if releases else 1
 
-    def strictest(self, policy: str, after: int, upto: int) -> Change | None:
-        """The highest class among the versions after one ordinal and up to another; None when there is none."""
-        classes = [r.change for r in self.policies.get(policy, ()) if after < r.ordinal <= upto]
-        return max(classes, key=list(Change).index, default=None)
+    def news(self, policy: str, after: int, upto: int) -> tuple[PolicyRelease, ...]:
+        """The versions after one ordinal and up to another that are more than editorial: what one has to know."""
+        releases = self.policies.get(policy, ())
+        return tuple(r for r in releases if after < r.ordinal <= upto and r.change is not Change.EDITORIAL)
+
+    def latest_news(self, policy: str) -> tuple[PolicyRelease, ...]:
+        """The newest version that is more than editorial, and the editorial ones after it; else all."""
+        releases = self.policies.get(policy, ())
+        place = len(releases) - 1
+        while place > 0 and releases[place].change is Change.EDITORIAL:
+            place -= 1
+        return releases[max(place, 0) :]
 
     def announced(self, policy: str, at_us: int) -> tuple[PolicyRelease, ...]:
         """Versions that are published and not in force yet, the next one first."""

@@ -33,7 +33,8 @@ _ADDRESSED = (
 )
 _NOT_TOLD = (
     f"AND NOT EXISTS (SELECT 1 FROM {_P}event e WHERE e.bucket = s.bucket AND e.subject_key = s.subject_key "
-    "AND e.kind = ? AND e.item = ? AND e.version = ? AND e.action = 'notified') ORDER BY s.bucket, s.subject"
+    "AND e.kind = ? AND e.item = ? AND e.action = 'notified' AND e.version IN ({marks})) "
+    "ORDER BY s.bucket, s.subject"
 )
 
 
@@ -50,20 +51,23 @@ def record_once(writer: LedgerWriter, tenant: str, subject: str, answers: Sequen
     return writer.database.write(work)
 
 
-def to_tell(database: Database, tenant: str, policy: Policy, release: PolicyRelease) -> Iterator[str]:
+def to_tell(database: Database, tenant: str, policy: Policy, news: Sequence[PolicyRelease]) -> Iterator[str]:
     """Accounts to be told of a version and not told yet. Streams.
 
-    Of a policy those who accepted an earlier version; of an announcement everybody, or the selection.
+    Of a policy those who accepted an earlier version; of an announcement everybody, or the selection. `news`:
+    the version, and editorial ones after it: who was told of any of them knows.
     """
     who, kind = _ACCEPTED_EARLIER, Kind.POLICY
-    params: tuple[object, ...] = (policy.key, release.ordinal)
+    params: tuple[object, ...] = (policy.key, news[0].ordinal)
     if policy.kind == "announcement":
         everybody = policy.audience == "all"
         who, params = ("", ()) if everybody else (_ADDRESSED, (policy.key,))
         kind = Kind.ANNOUNCEMENT
-    given = (tenant, len(VISITOR), VISITOR, *params, kind.value, policy.key, release.version)
+    versions = [release.version for release in news]
+    given = (tenant, len(VISITOR), VISITOR, *params, kind.value, policy.key, *versions)
+    not_told = _NOT_TOLD.format(marks=", ".join("?" * len(versions)))
     with snapshot(database) as view:
-        for (subject,) in view.stream(_ACCOUNTS + who + _NOT_TOLD, given):
+        for (subject,) in view.stream(_ACCOUNTS + who + not_told, given):
             yield subject
 
 
