@@ -359,16 +359,26 @@ def answer_for_a_stranger(s: Scene) -> str:
 
 
 @attack("completeness", "the record of erasure does not list this event")
-def enter_an_event_as_erased(s: Scene) -> str:
-    event, record = s.event("ann", "withdrawn"), s.record()
+def enter_an_event_as_erased_by_a_record_of_something_else(s: Scene) -> str:
+    event = s.event("ann", "withdrawn")
     leaf = s.leaf(event)["leaf_index"]
-    # the look-up is by bucket: give the entry a record of its own bucket, or none is found
     listed = {"leaf_index": leaf, "record_id": event["event_id"]}
     for other in s.attacker.read("event", "bucket = ? AND event_id <> ?", event["bucket"], event["event_id"]):
         listed["record_id"] = other["event_id"]
     s.attacker.insert("erasure", key(event) | listed)
     s.attacker.delete("event", **key(event))
-    assert record["event_id"] != listed["record_id"]
+    return f"leaf {leaf} (event {event['event_id']})"
+
+
+@attack("completeness", "the record of erasure does not list this event")
+def enter_an_event_under_the_record_of_another_erasure(s: Scene) -> str:
+    bucket = s.row_of("cyd")["bucket"]
+    (record,) = s.attacker.read("event", "bucket = ? AND action = 'erased'", bucket)
+    where = "bucket = ? AND subject_key = ? AND action = 'given'"
+    (event,) = s.attacker.read("event", where, bucket, record["subject_key"])
+    leaf = s.leaf(event)["leaf_index"]
+    s.attacker.insert("erasure", key(event) | {"leaf_index": leaf, "record_id": record["event_id"]})
+    s.attacker.delete("event", **key(event))
     return f"leaf {leaf} (event {event['event_id']})"
 
 

@@ -294,6 +294,14 @@ class Sealing(LogSuite):
         self.assert_refused(kit, "there are leaves that no head knows")
         assert len(attacker.read("pending")) == 1
 
+    def test_an_event_with_two_leaves(self, kit: Kit, attacker: Attacker) -> None:
+        """Found also where nothing was ever erased, so that there are no leaves without event to look for."""
+        fill(kit, 2)
+        kit.ledger.seal()
+        (leaf, _) = attacker.read("leaf")
+        attacker.insert("leaf", leaf | {"leaf_index": 2})
+        assert_found(kit, "integrity", "the event has 2 leaves", f"at event {leaf['event_id']}")
+
     def test_another_signing_key(self, kit: Kit, url: str, tmp_path: Path) -> None:
         fill(kit, 1)
         kit.ledger.seal()
