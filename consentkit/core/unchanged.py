@@ -22,9 +22,8 @@ def check_unchanged(policy: str, version: PolicyVersion, release: PolicyRelease)
         )
     if not _same_date(version, release):
         said = rfc3339(to_us(version.effective)) if version.effective else "no date"
-        when = "when it was published" if release.effective_us == release.published_us else "announced"
         raise CatalogError(
-            f"is published with {rfc3339(release.effective_us)} ({when}), the catalogue says {said}",
+            f"is published with {rfc3339(release.effective_us)}, the catalogue says {said}",
             key=f"{where}.effective",
             mend=f"Write effective = {rfc3339(release.effective_us)}; another date needs a new version",
         )
