@@ -52,6 +52,10 @@ def new_style(url: str) -> Engine:
     return sa.create_engine(url, connect_args={"autocommit": False})
 
 
+NEW_STYLE = [new_style] if sys.version_info >= (3, 12) else []
+"""sqlite3 has autocommit= since Python 3.12: before, there is nothing to test."""
+
+
 def kit_on(engine: Engine) -> Kit:
     runtime = Runtime.of_engine(catalog(), lambda: engine, key=KEY)
     runtime.upgrade()
@@ -181,10 +185,8 @@ class TestOwnPostgresql(OnPostgresql, OwnEngine): ...
 
 
 class TestHostSqlite(OnSqlite, HostEngine):
-    @pytest.fixture(params=[plain, with_begin_recipe, autocommit, serializable, new_style])
+    @pytest.fixture(params=[plain, with_begin_recipe, autocommit, serializable, *NEW_STYLE])
     def make(self, request: pytest.FixtureRequest) -> MakeEngine:
-        if request.param is new_style and sys.version_info < (3, 12):
-            pytest.skip("sqlite3 has autocommit= since Python 3.12")
         return request.param  # type: ignore[no-any-return]
 
 
