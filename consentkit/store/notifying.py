@@ -43,7 +43,9 @@ def record_once(writer: LedgerWriter, tenant: str, subject: str, answers: Sequen
     made = writer.act(tenant, subject, ())
 
     def work(tx: Tx) -> list[Event]:
-        known = writer.known(tx, made, whole=True)  # one lock: two that ask for more later wait for each other
+        known = writer.known(
+            tx, made, whole=True
+        )  # one lock: two that ask for more later wait for each other
         new = [a for a in answers if not _said(tx, made.bucket, known.key, a)]
         return writer.record(tx, writer.act(tenant, subject, new), alone=True) if new else []
 
