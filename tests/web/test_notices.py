@@ -227,6 +227,10 @@ def test_bad_input_is_refused_and_records_nothing(app: Flask, changed: dict[str,
     assert client.get_cookie("consent") is None
 
 
+def test_a_no_for_one_thing_to_what_is_not_asked_for_one_thing(app: Flask) -> None:
+    assert answer(app.test_client(), yes=False, scope="comment:42").status_code == 422
+
+
 @pytest.mark.parametrize("body", [{"ask": ["location", "stats"]}, {"ask": 7}, {"ask": {"a": 1}}])
 def test_a_json_body_of_the_wrong_shape(app: Flask, body: dict[str, Any]) -> None:
     refused = app.test_client().post("/consent", json={"decision": "save", **body}, headers=SAME)

@@ -351,3 +351,13 @@ def test_a_purpose_is_never_given_by_going_on_using(site: Site) -> None:
     assert client.get("/under-terms").status_code == 403
     assert {action for action, *_ in site.said()} == {"accepted", "notified"}
     assert [said for said in site.said() if said[0] == "accepted"] == [("accepted", "terms", "1", "tick")]
+
+
+def test_somebody_who_restricted_processing_accepts_nothing_by_coming_back(site: Site) -> None:
+    client = changed_terms(site)
+    client.post("/consent/announcements", data={"key": "terms", "decision": "shown"}, headers=SAME)
+    with site.app.app_context():
+        site.kit.restrict("ada")
+    site.at(DATE + SECOND)
+    assert client.get("/account").json["reason"] == "RESTRICTED"
+    assert [said for said in site.said() if said[0] == "accepted"] == [("accepted", "terms", "1", "tick")]
