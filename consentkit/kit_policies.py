@@ -6,11 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Unpack
 
-from consentkit.core.acceptance import Past, accepting, continuable, continues, declining, text_locale
+from consentkit.core.acceptance import (
+    Past,
+    accepting,
+    continuable,
+    continues,
+    declining,
+    methods,
+    text_locale,
+)
 from consentkit.core.announcing import Announcement, announcements
 from consentkit.core.choices import Manner, say
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.folding import fold
+from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Answer, Event
 from consentkit.core.terms import DENIALS, Action, Kind, Method
 from consentkit.core.times import to_us
@@ -58,6 +67,13 @@ class PolicyVerbs(Recorder):
         return self._say(
             subject, lambda m: declining(self.runtime.catalog, self.runtime.published, policy, m), how
         )
+
+    def acceptance_methods(
+        self, subject: str | None, release: PolicyRelease, *, tenant: str | None = None
+    ) -> tuple[str, ...]:
+        """By which acts a subject (None: somebody new) may accept a version, given what was accepted before."""
+        past = self._past(subject, {"tenant": tenant}) if subject is not None else Past()
+        return methods(self.runtime.published, release, past)
 
     def announcements(self, subject: str | None, *, tenant: str | None = None) -> tuple[Announcement, ...]:
         """What has to be shown to a subject (None: to somebody without identity). Raises StoreUnavailable."""

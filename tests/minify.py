@@ -9,7 +9,15 @@ import rcssmin
 import rjsmin
 
 STATIC = Path(__file__).parents[1] / "consentkit" / "static"
-SOURCES = ("head.js", "consentkit.js", "notices.js", "consentkit.css", "pages.css", "notices.css", "policies.css")
+SOURCES = (
+    "head.js",
+    "consentkit.js",
+    "notices.js",
+    "consentkit.css",
+    "pages.css",
+    "notices.css",
+    "policies.css",
+)
 
 
 def minified(source: Path) -> str:

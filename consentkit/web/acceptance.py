@@ -6,11 +6,10 @@ from typing import Any
 
 from flask import Response, abort, jsonify, make_response, redirect, render_template, request, url_for
 
-from consentkit.core.acceptance import Past, methods
 from consentkit.core.catalog import Policy, PolicyVersion, localized
 from consentkit.core.errors import ChoiceRejected, NoticeOutdated, UnknownPolicy
 from consentkit.core.published import PolicyRelease
-from consentkit.core.terms import Kind, Reason, Status
+from consentkit.core.terms import Reason
 from consentkit.core.times import from_us, rfc3339, to_us
 from consentkit.web.archive import announced, find_policy, language, render_text, text_locale
 from consentkit.web.cross_site import safe_next, same_origin
@@ -142,14 +141,8 @@ def _chosen(state: State, key: str, version: str | None) -> list[Shown]:
 
 def _method(state: State, chosen: list[Shown]) -> str | None:
     """The strictest of the page's two acts by which each of these may be accepted; None where it is neither."""
-    rows = current().rows
-    accepted = {
-        r.item: r.version
-        for r in rows
-        if r.kind == Kind.POLICY and r.actor == "subject" and r.status == Status.ACCEPTED
-    }
-    published = state.kit.runtime.published
-    allowed = [methods(published, release, Past(accepted)) for _, release, _ in chosen]
+    subject = current().subject
+    allowed = [state.kit.acceptance_methods(subject, release) for _, release, _ in chosen]
     return next((act for act in METHODS if all(act in acts for acts in allowed)), None)
 
 

@@ -171,3 +171,23 @@ def test_the_receipt_says_what_was_answered(app: Flask, kit: ConsentKit) -> None
     with app.app_context():
         media, text = kit.document(answers["statistics"]["notice"])
     assert (media, text) == ("application/json", kit.notice("en").body)
+
+
+def test_after_a_no_the_page_offers_only_what_is_taken(app_of: Callable[..., Flask]) -> None:
+    """Version 2 took rights away and was declined: version 3 may not be accepted by a button all the same."""
+    classes = [("1", "material", ()), ("2", "reduces_rights", ("tick",)), ("3", "material", ("button",))]
+    versions = [PolicyVersion(v, change=c, acceptance=a, texts={"en": f"# {v}"}) for v, c, a in classes]
+    cookie, client = None, None
+    for count in (1, 2, 3):
+        terms = Policy("terms", title="T", versions=versions[:count])
+        client = app_of(make_kit(policies=[terms, policies()[1]])).test_client()
+        if cookie:
+            client.set_cookie("consent", cookie)
+        if count == 1:
+            form = form_of(client.application, "terms")
+            client.post("/consent/accept/terms", data=form, headers=SAME)
+        if count == 2:
+            client.post("/consent/accept/terms", data={"decision": "decline"}, headers=SAME)
+        cookie = client.get_cookie("consent").value
+    page = client.get("/consent/accept/terms", headers=HTML).text
+    assert 'value="button"' not in page
