@@ -24,6 +24,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SCOPE = re.compile(r"[\x21-\x7e]{0,200}")
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text is a SHA-256 digest as we write it."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How something is said. `at_us` is when it takes effect; `notice` the digest of what was shown."""
@@ -44,7 +49,7 @@ class Manner:
             raise ValueError(f"method {self.method!r}: write one of {', '.join(Method)}")
         if self.locale is not None and not _LOCALE.fullmatch(self.locale):
             raise ValueError(f"locale {self.locale!r} is not a BCP 47 tag such as en or zh-Hans")
-        if self.notice is not None and not _DIGEST.fullmatch(self.notice):
+        if self.notice is not None and not is_digest(self.notice):
             raise ValueError("notice: give the SHA-256 digest of what was shown, 64 lower-case hex digits")
         if not _SCOPE.fullmatch(self.scope):
             raise ValueError(

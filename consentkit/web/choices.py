@@ -12,6 +12,7 @@ from typing import Any
 from flask import Response, jsonify, make_response, redirect, request, url_for
 
 from consentkit.core.catalog import Catalog
+from consentkit.core.choices import is_digest
 from consentkit.core.errors import ChoiceRejected, UnknownPurpose
 from consentkit.core.terms import Basis, Method
 from consentkit.web.cross_site import came_from, safe_next, same_origin
@@ -73,8 +74,8 @@ def _parse(catalog: Catalog) -> Choice:
     decision, notice = form.get("decision"), form.get("notice") or None
     if decision not in DECISIONS:
         raise ValueError(f"decision is one of {', '.join(DECISIONS)}")
-    if notice is not None and not isinstance(notice, str):
-        raise ValueError("notice is the digest of what was shown")
+    if not isinstance(notice, str):
+        notice = None if notice is None else str(notice)
     categories, purposes = _listed(form, "category"), _listed(form, "purpose")
     for key in categories:
         if key not in catalog.categories:
@@ -136,7 +137,9 @@ def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choi
     if choice.decision == "withdraw-all" and withdraw:
         refuse = [key for key in refuse if current().decide(f"purpose:{key}").allowed]
     method = Method.FORM if choice.decision == "save" else Method.BUTTON
-    notice = choice.notice or kit.notice(locale).digest
+    # A no counts whatever came with it: a digest that is none is not recorded.
+    named = choice.notice if give or choice.notice is None or is_digest(choice.notice) else None
+    notice = named if choice.notice else kit.notice(locale).digest
     if give or refuse or withdraw:
         kit.choose(
             subject,

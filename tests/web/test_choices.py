@@ -113,6 +113,16 @@ def test_a_stale_refusal_is_recorded(app: Flask, kit: ConsentKit) -> None:
     assert ("statistics", "refused") in said(app, kit, client)
 
 
+@pytest.mark.parametrize("notice", ["nonsense", 5, ["x"], {"a": 1}, "é" * 64])
+def test_a_no_counts_whatever_came_with_it(app: Flask, kit: ConsentKit, notice: object) -> None:
+    client = app.test_client()
+    assert client.post("/consent", json={"decision": "accept-all", "notice": notice}).status_code == 409
+    client = app.test_client()
+    assert client.post("/consent", json={"decision": "reject-all", "notice": notice}).status_code == 200
+    refused = events(app, kit, client)
+    assert {(event.action, event.notice) for event in refused} == {("refused", None)}
+
+
 def test_in_a_stale_save_only_the_denials_count(app: Flask, kit: ConsentKit) -> None:
     client = app.test_client()
     client.post("/consent", data={"decision": "save", "category": ["analytics"]})
@@ -150,7 +160,6 @@ def test_a_material_change_asks_for_its_category_again(app_of: Callable[..., Fla
         {"decision": "save", "category": {"a": 1}},
         {"decision": "save", "category": [1]},
         {"decision": ["save"]},
-        {"decision": "accept-all", "notice": 5},
         [],
         "x",
     ],

@@ -193,8 +193,8 @@ def test_given_refuses_what_the_catalogue_does_not_have(kit: ConsentKit, host: F
 
 def test_consent_ends(tmp_path: Path) -> None:
     kit = ConsentKit(purposes=[Purpose("newsletter", title="N", valid_for="P6M")])
-    make_app(kit, tmp_path)
-    with frozen_clock(kit, NEW_YEAR) as clock:
+    app = make_app(kit, tmp_path)
+    with app.app_context(), frozen_clock(kit, NEW_YEAR) as clock:
         (event,) = given(kit, "u-1", "newsletter")
         assert clock.now == NEW_YEAR
         assert timedelta(0) <= event.recorded_at - NEW_YEAR < timedelta(milliseconds=1)
@@ -202,7 +202,8 @@ def test_consent_ends(tmp_path: Path) -> None:
         assert_allowed(kit.decide("u-1", "newsletter"))
         clock.move(datetime(2026, 7, 1, tzinfo=UTC))
         assert_blocked(kit.decide("u-1", "newsletter"), "EXPIRED")
-    assert abs(kit.runtime.clock.now() / 1e6 - datetime.now(UTC).timestamp()) < 60
+    with app.app_context():
+        assert abs(kit.runtime.clock.now() / 1e6 - datetime.now(UTC).timestamp()) < 60
 
 
 def test_a_policy_of_the_future_comes_into_force_and_does_not_stay(tmp_path: Path) -> None:
