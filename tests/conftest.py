@@ -59,6 +59,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"left out by CONSENTKIT_SKIP={part}"))
                 config.stash[LEFT_OUT][part] += 1
                 break
+    # Playwright keeps an event loop running in this thread: what comes after cannot run async views.
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

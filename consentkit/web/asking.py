@@ -5,7 +5,6 @@ The event carries the digest of that purpose's own notice. A stale yes is answer
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from flask import Response, jsonify, make_response, redirect, render_template, request, url_for
 
 from consentkit.core.catalog import Catalog, Purpose
+from consentkit.core.choices import is_digest
 from consentkit.core.errors import ChoiceRejected, UnknownPurpose
 from consentkit.core.notice import Notice
 from consentkit.core.record import Event
@@ -24,8 +24,6 @@ from consentkit.web.identity import become, hint, identify, new_visitor, remembe
 from consentkit.web.problems import page_context, problem, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ def _record(state: State, asked: Asked) -> tuple[str, Event]:
     """Append the event. The subject, and what was recorded."""
     kit, identity, key = state.kit, identify(state), asked.purpose.key
     subject, locale = identity.subject or new_visitor(), state.locale()
-    known = asked.notice is not None and _DIGEST.fullmatch(asked.notice)
+    known = asked.notice is not None and is_digest(asked.notice)
     notice = asked.notice if known else kit.purpose_notice(key, locale).digest
     verb = "give" if asked.yes else ("withdraw" if _given_before(state, asked) else "refuse")
     events = kit.choose(

@@ -83,7 +83,7 @@ def test_the_pages_for_a_no_have_no_axe_violation(
     expect(page.get_by_role("heading", level=1)).to_have_text("You said no to this")
     assert axe() == []
     page.get_by_role("link", name="Look at my choices").click()
-    expect(page).to_have_url(re.compile("/consent$"))
+    expect(page).to_have_url(re.compile("/consent\\?locale=en$"))
 
 
 def test_one_tab_reaches_the_banner_and_nothing_holds_it(visit: Visit) -> None:
