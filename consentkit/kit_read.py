@@ -246,7 +246,7 @@ def _state_after(events: Sequence[Event]) -> SubjectState:
     for event in events:
         body = json.loads(event.body)
         if event.action == Action.ERASED:
-            erased_us = to_us(event.effective_at)
+            erased_us = to_us(event.effective_at) if event.item == "subject" else erased_us
         else:
             facts = replace(facts, band=Band(body["band"]), jurisdiction=body["jurisdiction"])
     rows = fold(event.body for event in events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -15,6 +16,7 @@ from consentkit.kit_record import Recorder, check_subject, refuse_visitor
 from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
 from consentkit.store.journal import missing
 from consentkit.store.renaming import rename
+from consentkit.store.retention import purge_superseded
 
 REASON = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _SEALS = 3
@@ -93,6 +95,21 @@ class SubjectVerbs(Recorder):
         self.runtime.ensure()
         deadline = Duration.parse(self.runtime.catalog.site.erasure_deadline)
         return hide_overdue(self.runtime.writer, self.runtime.clock.now(), deadline)
+
+    def purge_events(self) -> int:
+        """Destroy superseded answers whose purpose's `retention` is over; how many. The last answers stay.
+
+        `retention` counts where it is an ISO 8601 duration; sealed events only. Raises StoreUnavailable.
+        """
+        self.runtime.ensure()
+        gone = 0
+        for purpose in self.runtime.catalog.purposes.values():
+            with suppress(ValueError):
+                retention = Duration.parse(purpose.retention)
+                gone += purge_superseded(
+                    self.runtime.writer, purpose.key, retention, self.runtime.clock.now()
+                )
+        return gone
 
     def reapply_erasures(self) -> int:
         """Erase again what the journal lists and the database has forgotten (a restored backup); how many.

@@ -153,11 +153,17 @@ def new_log() -> None:
     click.echo("A new log goes on from there.")
 
 
-@click.command("purge", short_help="Hide the ids of overdue erasures.")
+@click.command("purge", short_help="Hide overdue ids, destroy what is over.")
 @with_appcontext
 def purge() -> None:
-    """Replace the ids of subjects whose erasure deadline has passed."""
-    click.echo(f"Hid {count(current_state().kit.purge(), 'id')}.")
+    """Replace the ids of subjects whose erasure deadline has passed.
+
+    Then destroy superseded answers whose purpose's retention is over; the last
+    answer to everything stays.
+    """
+    kit = current_state().kit
+    click.echo(f"Hid {count(kit.purge(), 'id')}.")
+    click.echo(f"Destroyed {count(kit.purge_events(), 'superseded event')}.")
 
 
 @click.command("reapply-erasures", short_help="Erase again after a restore.")

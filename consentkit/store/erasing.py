@@ -106,7 +106,14 @@ def _destroy(
     reason = dict(act.answers[0].extra)["reason"]
     answers = [erased(reason, ranges([event.leaf_index for event in part])) for part in parts]
     records = writer.record_for(tx, writer.act(act.tenant, act.subject, answers), known, mark)
-    bucket = act.bucket
+    destroy_listed(tx, act.bucket, parts, records)
+    scoped = "" if mode == "destroy" else " AND scope <> ''"
+    tx.count(f"DELETE FROM {_P}state WHERE bucket = ? AND subject_key = ?{scoped}", (act.bucket, known.key))
+    return records
+
+
+def destroy_listed(tx: Tx, bucket: int, parts: Sequence[Sequence[Doomed]], records: Sequence[Event]) -> None:
+    """Enter each part under its record, then delete exactly these events."""
     for part, record in zip(parts, records, strict=True):
         listed = [(bucket, event.event_id, event.leaf_index, record.event_id) for event in part]
         tx.many(
@@ -114,9 +121,6 @@ def _destroy(
         )
         ids = [(bucket, event.event_id) for event in part]
         tx.many(f"DELETE FROM {_P}event WHERE bucket = ? AND event_id = ?", ids)
-    scoped = "" if mode == "destroy" else " AND scope <> ''"
-    tx.count(f"DELETE FROM {_P}state WHERE bucket = ? AND subject_key = ?{scoped}", (bucket, known.key))
-    return records
 
 
 def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:

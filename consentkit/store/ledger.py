@@ -92,9 +92,10 @@ class LedgerWriter:
         *,
         at_us: int | None = None,
         facts: Facts | None = None,
+        bucket: int | None = None,
     ) -> Act:
-        """What `record` writes, with its ids, salts and time."""
-        bucket = bucket_of(tenant, subject)
+        """What `record` writes, with its ids, salts and time. `bucket`: where a hidden subject's rows are."""
+        bucket = bucket_of(tenant, subject) if bucket is None else bucket
         ids = self.clock.event_ids(bucket, len(answers))
         salts = [secrets.token_bytes(SALT_BYTES) for _ in ids]
         return Act(tenant, subject, bucket, answers, ids, salts, self.clock.tick(), at_us, facts)

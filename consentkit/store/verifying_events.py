@@ -50,6 +50,7 @@ _LOST_PENDING = (
 )
 _scan = json.JSONDecoder().raw_decode
 _ERASED = Action.ERASED.value
+RETENTION = "retention"
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 Row = tuple[Any, ...]
 Key = tuple[int, bytes]
@@ -85,7 +86,8 @@ class EventCheck:
             read = [self._event(row) for row in events]
             bodies = [body for body in read if body is not None]
             self._check_state(key, bodies, state, whole=len(bodies) == len(read))
-            erased = {body["recorded_us"] for body in bodies if body["action"] == _ERASED}
+            records = (body for body in bodies if body["action"] == _ERASED)
+            erased = {body["recorded_us"] for body in records if body["item"] != RETENTION}
             self._check_subject(key, bool(events), erased, subjects)
             self.doubles = self.doubles or len({row[8] for row in events}) != len(events)
             report.events += len(events)
