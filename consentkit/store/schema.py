@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Column, Connection, MetaData, Table, inspect
 from sqlalchemy.engine import Dialect
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, SchemaItem
 
 from consentkit.core.errors import ConsentKitError, SchemaOutdated
 from consentkit.store.tables import APPEND_ONLY, PREFIX, metadata
@@ -26,11 +26,42 @@ def statements(dialect: Dialect) -> Iterator[str]:
 
 
 def _tables_and_triggers(dialect: Dialect) -> Iterator[str]:
-    for table in metadata.sorted_tables:
-        yield str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)).strip()
-        for index in sorted(table.indexes, key=lambda i: str(i.name)):
-            yield str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)).strip()
+    yield from _made_in(1, dialect)
     yield from _sqlite_triggers() if dialect.name == "sqlite" else _postgresql_triggers()
+
+
+def _deliveries(dialect: Dialect) -> Iterator[str]:
+    """Recipients of webhooks, what a delivery has come to, and an index from a pseudonym to its mapping row."""
+    yield from _made_in(2, dialect)
+
+
+def _made_in(step: int, dialect: Dialect) -> Iterator[str]:
+    """What `store.tables` says is made in a step: tables, columns of older tables, indexes."""
+    for table in metadata.sorted_tables:
+        if _step_of(table) == step:
+            made = CreateTable(_as_made_in(step, table), if_not_exists=True)
+            yield str(made.compile(dialect=dialect)).strip()
+        elif _step_of(table) < step:
+            added = (c for c in table.columns if _step_of(c) == step)
+            columns = (str(CreateColumn(c).compile(dialect=dialect)) for c in added)
+            yield from (f"ALTER TABLE {table.name} ADD COLUMN {column}" for column in columns)
+        for index in sorted(table.indexes, key=lambda i: str(i.name)):
+            if _step_of(index) == step:
+                yield str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)).strip()
+
+
+def _step_of(item: SchemaItem) -> int:
+    return int(item.info.get("step", 1))
+
+
+def _as_made_in(step: int, table: Table) -> Table:
+    """A table without the columns that later steps add."""
+    columns = [
+        Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable, autoincrement=False)
+        for c in table.columns
+        if _step_of(c) <= step
+    ]
+    return Table(table.name, MetaData(), *columns, **table.kwargs)
 
 
 def installed(connection: Connection) -> int:
@@ -158,7 +189,10 @@ def _postgresql_trigger(name: str, event: str, function: str) -> str:
     return f"CREATE OR REPLACE TRIGGER {name} {event} EXECUTE FUNCTION {PREFIX}{function}()"
 
 
-STEPS: Mapping[int, Callable[[Dialect], Iterator[str]]] = {1: _tables_and_triggers}
+STEPS: Mapping[int, Callable[[Dialect], Iterator[str]]] = {
+    1: _tables_and_triggers,
+    2: _deliveries,
+}
 """What each step runs. A step that was released is never changed: add the next number below."""
 
 VERSION = max(STEPS)

@@ -1,7 +1,8 @@
 """The tables: prefix `consentkit_`, a MetaData of our own, no foreign key to the host's tables.
 
 Rules for a distributed PostgreSQL: `bucket` leads every key of a per-subject table, nothing is unique across
-subjects, no serial, no identity, no sequence. Times are integer microseconds UTC.
+subjects, no serial, no identity, no sequence. Times are integer microseconds UTC. What came after the first
+schema step says so: `info=since(2)`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,13 @@ Bytes, Text, Big, Small = sa.LargeBinary, sa.Text, sa.BigInteger, sa.SmallIntege
 APPEND_ONLY = ("event", "leaf", "node", "document", "policy_version", "purpose_version", "erasure")
 """Tables whose rows are never updated; rows of `event` are deleted only when `erasure` lists them."""
 
-BUCKETED = ("subject", "event", "state", "pending", "idempotency", "erasure")
+BUCKETED = ("subject", "event", "state", "pending", "idempotency", "erasure", "kept_id")
 """Tables whose every key and statement carries `bucket`."""
+
+
+def since(step: int) -> dict[str, int]:
+    """The schema step that made a table, a column or an index."""
+    return {"step": step}
 
 
 def _table(name: str, *items: SchemaItem, **options: Any) -> sa.Table:
@@ -43,6 +49,7 @@ subject = _table(
     *(_not_null("subject_key", Bytes), sa.Column("salt", Bytes)),
     *(sa.Column("band", Text), sa.Column("minor_until_us", Big), sa.Column("jurisdiction", Text)),
     *(sa.Column("facts_us", Big), sa.Column("erased_us", Big)),
+    sa.Index(PREFIX + "subject_of_key", "bucket", "subject_key", info=since(2)),
 )
 
 event = _table(
@@ -167,6 +174,28 @@ delivery = _table(
         _not_null("attempts", Big),
     ),
     *(sa.Column("next_try_us", Big), sa.Column("delivered_us", Big), sa.Column("subject_sealed", Bytes)),
+    *(sa.Column(name, Big, info=since(2)) for name in ("queued_us", "tried_us")),
+    sa.Column("last_error", Text, info=since(2)),
+    sa.Index(
+        PREFIX + "delivery_open",
+        *("recipient", "leaf_index"),
+        postgresql_where=sa.text("status = 'pending'"),
+        sqlite_where=sa.text("status = 'pending'"),
+        info=since(2),
+    ),
+)
+
+recipient = _table(
+    "recipient",
+    *(_key("recipient", Text), _not_null("since_leaf", Big), sa.Column("disabled_us", Big)),
+    *(sa.Column("lease", Text), sa.Column("lease_until_us", Big)),
+    info=since(2),
+)
+
+kept_id = _table(
+    "kept_id",
+    *(_key("bucket", Small), _key("subject_key", Bytes), _not_null("subject_sealed", Bytes)),
+    info=since(2),
 )
 
 invitation = _table(
