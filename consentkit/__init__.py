@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from consentkit.core.catalog import Category as Category
     from consentkit.core.catalog import Controller as Controller
     from consentkit.core.catalog import Cookie as Cookie
+    from consentkit.core.catalog import ExceptionGround as ExceptionGround
     from consentkit.core.catalog import MinorRules as MinorRules
     from consentkit.core.catalog import Party as Party
     from consentkit.core.catalog import Policy as Policy
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from consentkit.core.errors import UnknownPurpose as UnknownPurpose
     from consentkit.core.gate import Decision as Decision
     from consentkit.core.minors import Age as Age
+    from consentkit.core.places import AgeRule as AgeRule
+    from consentkit.core.places import RegimeRule as RegimeRule
     from consentkit.core.record import Event as Event
     from consentkit.core.terms import Action as Action
     from consentkit.core.terms import Reason as Reason
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from consentkit.kit import open_kit as open  # noqa: F401
     from consentkit.kit_read import Consents as Consents
     from consentkit.signals import consent_recorded as consent_recorded
+    from consentkit.signals import decision_made as decision_made
     from consentkit.signals import processing_blocked as processing_blocked
     from consentkit.store.reading import Erased as Erased
     from consentkit.store.tables import metadata as metadata
@@ -53,10 +57,11 @@ if TYPE_CHECKING:
     from consentkit.web.gates import gated as gated
     from consentkit.web.gates import requires_acceptance as requires_acceptance
     from consentkit.web.gates import requires_consent as requires_consent
+    from consentkit.web.gates import ungated as ungated
 
 _WHERE = {
     "consentkit.core.catalog": (
-        "Bundle Category Controller Cookie MinorRules Party Policy PolicyVersion Purpose Site"
+        "Bundle Category Controller Cookie ExceptionGround MinorRules Party Policy PolicyVersion Purpose Site"
     ),
     "consentkit.core.errors": (
         "AcceptanceMissing AssuranceTooLow CatalogError ChoiceRejected ConsentKitError ConsentMissing "
@@ -65,15 +70,16 @@ _WHERE = {
     ),
     "consentkit.core.gate": "Decision",
     "consentkit.core.minors": "Age",
+    "consentkit.core.places": "AgeRule RegimeRule",
     "consentkit.core.record": "Event",
     "consentkit.core.terms": "Action Reason Status",
     "consentkit.extension": "ConsentKit",
     "consentkit.kit": "open",
     "consentkit.kit_read": "Consents",
-    "consentkit.signals": "consent_recorded processing_blocked",
+    "consentkit.signals": "consent_recorded decision_made processing_blocked",
     "consentkit.store.reading": "Erased",
     "consentkit.store.tables": "metadata",
-    "consentkit.web.gates": "current_consents gated requires_acceptance requires_consent",
+    "consentkit.web.gates": "current_consents gated requires_acceptance requires_consent ungated",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 _RENAMED = {"open": "open_kit"}

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from flask import Flask, current_app, has_app_context, has_request_context
 from sqlalchemy import Engine
 
+from consentkit import logs
 from consentkit.cli import consent as commands
 from consentkit.config import Settings
 from consentkit.core.catalog import (
@@ -19,6 +20,7 @@ from consentkit.core.catalog import (
     Catalog,
     Category,
     Controller,
+    ExceptionGround,
     MinorRules,
     Party,
     Policy,
@@ -28,11 +30,12 @@ from consentkit.core.catalog import (
 from consentkit.core.catalog_rules import build
 from consentkit.core.errors import ConsentKitError, ConsentMissing, SchemaOutdated, StoreUnavailable
 from consentkit.core.minors import Age
+from consentkit.core.places import RegimeRule
 from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load, read_texts
 from consentkit.runtime import Keys, Runtime
-from consentkit.web import assets, checks, gates, markup, problems, sign_in
+from consentkit.web import assets, checks, cookie_guard, gates, markup, problems, sign_in
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
 from consentkit.web.current import forget
@@ -40,7 +43,6 @@ from consentkit.web.state import Loaders, State, current_state, register
 
 EMBEDDED = "consentkit.sqlite3"
 F = TypeVar("F", bound=Callable[..., Any])
-_log = logging.getLogger("consentkit")
 
 
 class ConsentKit(Kit):
@@ -62,6 +64,8 @@ class ConsentKit(Kit):
         controller: Controller | None = None,
         site: Site | None = None,
         minors: MinorRules | None = None,
+        regimes: Iterable[RegimeRule] = (),
+        exceptions: Iterable[ExceptionGround] = (),
         catalog: Catalog | None = None,
         engine: Callable[[], Engine] | None = None,
     ) -> None:
@@ -74,6 +78,8 @@ class ConsentKit(Kit):
             controller=controller,
             site=site,
             minors=minors,
+            regimes=regimes,
+            exceptions=exceptions,
         )
         self._engine = engine
         self._runtimes: WeakKeyDictionary[Flask, Runtime] = WeakKeyDictionary()
@@ -114,6 +120,7 @@ class ConsentKit(Kit):
         app.cli.add_command(commands)
         checks.install(app)
         sign_in.install(app)
+        cookie_guard.install(app, settings.cookie_guard)
         if embedded:
             self._start_embedded(app, runtime)
 
@@ -179,15 +186,17 @@ class ConsentKit(Kit):
 
     def _start_embedded(self, app: Flask, runtime: Runtime) -> None:
         if not (app.debug or app.testing):
-            _log.warning(
-                "the consent ledger is the embedded file %s: fine for one machine; for production set "
+            logs.log(
+                logging.WARNING,
+                "embedded_ledger",
+                "the consent ledger is the embedded file %(path)s: fine for one machine; for production set "
                 "CONSENTKIT_DATABASE_URL (postgresql:// or sqlite:////path). Back the file and its keys up",
-                Path(app.instance_path) / EMBEDDED,
+                path=str(Path(app.instance_path) / EMBEDDED),
             )
         try:
             runtime.ensure()
         except (StoreUnavailable, SchemaOutdated) as error:
-            _log.error("%s; everything that needs consent is blocked until it can", error)
+            logs.unavailable(error)
         finally:
             runtime.dispose()
 

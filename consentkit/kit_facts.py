@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from consentkit.core.catalog import Catalog, MinorRules
-from consentkit.core.minors import Age, Facts, band_of
+from consentkit.core.minors import Age, Facts, band_of, moved
 from consentkit.core.record import VISITOR
 from consentkit.core.terms import Band
 
@@ -29,8 +29,10 @@ class FactSources:
         return catalog.minors
 
     def complete(self, catalog: Catalog, subject: str, known: Facts, now_us: int) -> Facts:
-        """What is known of a subject, with what is missing asked from the loaders."""
+        """What is known of a subject, with what is missing asked from the loaders; the place first, then the age."""
         rules = self.rules(catalog)
+        if known.jurisdiction is None and (place := self.place(catalog)) is not None:
+            known = placed(catalog, known, place, now_us)
         if (
             rules is not None
             and known.band is Band.UNKNOWN
@@ -39,13 +41,18 @@ class FactSources:
         ):
             age = self.age(subject)
             if age is not None:
-                band, until = band_of(age, rules, now_us)
+                band, until = band_of(age, catalog.places.at(known.jurisdiction).ages, now_us)
                 known = replace(known, band=band, minor_until_us=until)
-        if known.jurisdiction is None and (place := self._place(catalog)) is not None:
-            known = replace(known, jurisdiction=place)
         return known
 
-    def _place(self, catalog: Catalog) -> str | None:
+    def place(self, catalog: Catalog) -> str | None:
+        """The jurisdiction of a subject of whom none is written down."""
         if self.jurisdiction is not None:
             return self.jurisdiction() if self.in_request() else None
         return catalog.site.default_jurisdiction
+
+
+def placed(catalog: Catalog, facts: Facts, jurisdiction: str, now_us: int) -> Facts:
+    """The facts in another jurisdiction, with the age by its rule."""
+    old, new = catalog.places.at(facts.jurisdiction), catalog.places.at(jurisdiction)
+    return replace(moved(facts, old.ages, new.ages, now_us), jurisdiction=jurisdiction)

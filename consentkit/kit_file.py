@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, time
 from os import PathLike
 from pathlib import Path
@@ -23,6 +23,7 @@ from consentkit.core.catalog import (
     Category,
     Controller,
     Cookie,
+    ExceptionGround,
     MinorRules,
     Party,
     Policy,
@@ -32,7 +33,8 @@ from consentkit.core.catalog import (
 )
 from consentkit.core.errors import CatalogError
 from consentkit.core.policy_rules import MAX_TEXT_BYTES
-from consentkit.core.terms import Basis, Change, Regime
+from consentkit.core.places import AgeRule, age_rule, age_rules, regime_rule
+from consentkit.core.terms import Basis, Change
 from consentkit.kit_mend import fault
 from consentkit.kit_schema import FileSchema
 
@@ -89,13 +91,27 @@ def _build(data: Mapping[str, Any], folder: Path) -> Catalog:
         parties=[Party(key, **table) for key, table in data["parties"].items()],
         policies=[read_texts(policy, folder) for policy in policies],
         bundles=[Bundle(key, tuple(table["policies"])) for key, table in data["bundles"].items()],
-        minors=MinorRules(**data["minors"]) if data["minors"] is not None else None,
-        exceptions=data["exceptions"],
+        minors=_minors(data["minors"]) if data["minors"] is not None else None,
+        regimes=[regime_rule(code, row) for code, row in data["regimes"].items()],
+        exceptions=[ExceptionGround(key, **table) for key, table in data["exceptions"].items()],
     )
 
 
 def _category(key: str, table: dict[str, Any]) -> Category:
-    return Category(key, **{**table, "regime": Regime(table.get("regime", Regime.OPT_IN))})
+    return Category(key, **table)
+
+
+def _minors(table: dict[str, Any]) -> MinorRules:
+    ages = [_age_rule(code, row) for code, row in table.pop("ages", {}).items()]
+    return MinorRules(**table, ages=tuple(ages))
+
+
+def _age_rule(code: str, row: dict[str, Any]) -> AgeRule:
+    """A row of the file is laid over the package's row."""
+    known = age_rules().get(code)
+    over = {"forbidden": (), **(asdict(known) if known else {}), **row}
+    over["minor_until"] = row.get("minor_until", max(row["age"], known.minor_until if known else 0))
+    return age_rule(code, over)
 
 
 def _purpose(key: str, table: dict[str, Any]) -> Purpose:

@@ -18,9 +18,12 @@ from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
 from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
 from consentkit.core.times import not_ahead, rfc3339, to_us
+from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
+from consentkit.logs import unavailable as log_unavailable
 from consentkit.runtime import Runtime
+from consentkit.signals import decision_made, tell
 from consentkit.store import publishing
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
 
@@ -36,6 +39,11 @@ class Answers:
     def runtime(self) -> Runtime:
         """The catalogue at work on a database."""
         raise AssertionError("a kit has a runtime")
+
+    @property
+    def sender(self) -> Answers:
+        """Who sends the signals about this kit's decisions."""
+        return self
 
     def of(self, subject: str | None, *, tenant: str | None = None) -> Consents:
         """The consents of one subject; None is somebody without identity, of whom nothing is known."""
@@ -61,9 +69,22 @@ class Answers:
         try:
             rules = self.runtime.rules()
             states = self.runtime.reader.states(tenant or "", subjects)
-        except (StoreUnavailable, SchemaOutdated):
-            return {subject: unavailable(item) for subject in subjects}
-        return {s: self.answer(rules, item, s, states[s], tenant=tenant or "", scope=scope) for s in subjects}
+        except (StoreUnavailable, SchemaOutdated) as error:
+            log_unavailable(error)
+            found = {subject: unavailable(item) for subject in subjects}
+        else:
+            found = {
+                s: self.answer(rules, item, s, states[s], tenant=tenant or "", scope=scope) for s in subjects
+            }
+        for subject, decision in found.items() if decision_made.receivers else ():
+            self.decided(item, decision, subject, tenant or "")
+        return found
+
+    def decided(self, asked: str, decision: Decision, subject: str | None, tenant: str = "") -> Decision:
+        """Tell whoever listens that this was asked about the present, and hand the decision on."""
+        if decision_made.receivers:
+            tell(decision_made, self.sender, asked=asked, decision=decision, subject=subject, tenant=tenant)
+        return decision
 
     def policy_in_effect(self, policy: str, at: datetime | None = None) -> PolicyRelease | None:
         """The version of a policy that governs now, or governed at a past moment. Raises UnknownPolicy."""
@@ -142,8 +163,12 @@ class Answers:
         scope: str = "",
         also: Sequence[Row] = (),
         signals: frozenset[str] = frozenset(),
+        exceptions: bool = True,
     ) -> Decision:
-        """The one place where rows meet the gate. `also`: denials of a visitor who is signed in now."""
+        """The one place where rows meet the gate. `also`: denials of a visitor who is signed in now.
+
+        `exceptions`: whether those that are open here and now count; at a past moment none does.
+        """
         rules = rulebook.asked(item)
         if not rules:
             allowed = item == "necessary"
@@ -154,11 +179,13 @@ class Answers:
             facts = self.facts.complete(catalog, subject, facts, now_us)
         view = View(
             now_us=now_us,
+            place=catalog.places.at(facts.jurisdiction),
             rows=(*state.rows, *also),
             facts=facts,
             minors=self.facts.rules(catalog),
             rules=rulebook.rules,
             core=rulebook.core,
+            exceptions=opened(self, tenant, subject, scope) if exceptions and at_us is None else frozenset(),
             signals=signals,
             scope=scope,
         )
@@ -184,10 +211,12 @@ class Consents:
         try:
             rulebook = kit.runtime.rules(at_us)
             state = self._state() if at_us is None else self._state_at(at_us)
-        except (StoreUnavailable, SchemaOutdated):
+        except (StoreUnavailable, SchemaOutdated) as error:
             kit.runtime.catalog.items_of(item)
-            return unavailable(item)
-        return kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
+            log_unavailable(error)
+            return kit.decided(item, unavailable(item), self.subject, self.tenant)
+        found = kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
+        return found if at_us is not None else kit.decided(item, found, self.subject, self.tenant)
 
     def allows(self, item: str, *, scope: str = "") -> bool:
         """Whether processing may happen now."""
@@ -207,7 +236,8 @@ class Consents:
         except (StoreUnavailable, SchemaOutdated):
             self.kit.runtime.catalog.items_of(item)
             return Status.UNKNOWN
-        decision = self.kit.answer(rulebook, item, self.subject, state, tenant=self.tenant, scope=scope)
+        asked = (rulebook, item, self.subject, state)
+        decision = self.kit.answer(*asked, tenant=self.tenant, scope=scope, exceptions=False)
         if decision.reason in _COMPUTED:
             return _COMPUTED[decision.reason]
         kind = Kind.POLICY if decision.item in self.kit.runtime.catalog.policies else Kind.PURPOSE

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from logging import DEBUG
 from typing import TypedDict
 
 from sqlalchemy import Connection
 
+from consentkit.core.catalog import Catalog
 from consentkit.core.choices import Manner
 from consentkit.core.errors import ChoiceRejected, GuardianNeeded, GuardianNotNeeded
-from consentkit.core.minors import NOTHING_KNOWN, Facts, is_minor
+from consentkit.core.gate import Row
+from consentkit.core.minors import NOTHING_KNOWN, Facts, is_guarded
+from consentkit.core.places import STRICTEST, AgeRule
 from consentkit.core.record import VISITOR, Answer, Event
-from consentkit.core.terms import GRANTING, Kind
+from consentkit.core.terms import GRANTING, Assurance, Kind
 from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_facts import FactSources
+from consentkit.logs import LOGGER, log
 from consentkit.runtime import Runtime
-from consentkit.signals import consent_recorded
+from consentkit.signals import consent_recorded, tell
 
 Keys = str | Sequence[str]
 
@@ -27,6 +33,7 @@ class How(TypedDict, total=False):
     `method`: how it was expressed (default "code"). `connection`: join the caller's transaction, who
     commits. `at`: when it was said, aware, at most 5 minutes ahead. `actor`: "subject", "operator" or
     "guardian:<n>". `notice`: SHA-256 digest of what was shown. `locale`: BCP 47. `scope`: one thing.
+    `assurance`: how well a guardian was verified, "none", "reasonable" (the default) or "verifiable".
     """
 
     method: str
@@ -37,6 +44,7 @@ class How(TypedDict, total=False):
     locale: str | None
     tenant: str | None
     scope: str
+    assurance: str
 
 
 class Recorder:
@@ -62,16 +70,24 @@ class Recorder:
             how.get("locale"),
             how.get("notice"),
             how.get("scope", ""),
+            self._level(how),
         )
         manner.check()
         said = answers(manner)
         tenant, connection = how.get("tenant") or "", how.get("connection")
-        facts = self._facts(tenant, subject, said, manner)
+        facts, said = self._by_law(tenant, subject, said, manner)
         events = self.runtime.writer.append(
             tenant, subject, said, at_us=at_us, facts=facts, connection=connection
         )
         self._recorded(subject, tenant, events, connection)
         return events
+
+    @staticmethod
+    def _level(how: How) -> int:
+        """A guardian's assurance. Who records a guardian's answer vouches for reasonable effort (GDPR 8(2))."""
+        if not how.get("actor", "subject").startswith("guardian:"):
+            return 0
+        return Assurance(how.get("assurance", Assurance.REASONABLE)).level
 
     def _recorded(
         self, subject: str, tenant: str, events: list[Event], connection: Connection | None = None
@@ -79,7 +95,9 @@ class Recorder:
         """What follows an answer. In the caller's transaction nothing is committed yet: no signal."""
         self._forget(subject, tenant)
         if connection is None and events:
-            consent_recorded.send(self, subject=subject, tenant=tenant, events=events)
+            tell(consent_recorded, self, subject=subject, tenant=tenant, events=events)
+            for event in events if LOGGER.isEnabledFor(DEBUG) else ():
+                log(DEBUG, "answer_recorded", "%(action)s: %(item)s", action=event.action, item=event.item)
 
     def _forget(self, subject: str, tenant: str) -> None:
         """Drop what a request remembered of the subject."""
@@ -89,30 +107,55 @@ class Recorder:
         facts = self.runtime.reader.state(tenant, subject).facts
         return NOTHING_KNOWN if facts.erased_us is not None else facts
 
-    def _facts(self, tenant: str, subject: str, said: Sequence[Answer], manner: Manner) -> Facts | None:
-        """Facts to write with an answer. Raises GuardianNeeded, GuardianNotNeeded for a grant."""
+    def _by_law(
+        self, tenant: str, subject: str, said: list[Answer], manner: Manner
+    ) -> tuple[Facts | None, list[Answer]]:
+        """Facts to write with the answers, and the answers, a child's with the rule that holds for it.
+
+        Raises GuardianNeeded, GuardianNotNeeded for a grant.
+        """
         catalog, rules = self.runtime.catalog, self.facts.rules(self.runtime.catalog)
         if rules is None and self.facts.jurisdiction is None and catalog.site.default_jurisdiction is None:
-            if manner.actor.startswith("guardian:") and any(a.action in GRANTING for a in said):
+            if manner.by_guardian and any(a.action in GRANTING for a in said):
                 raise GuardianNotNeeded(
                     "the catalogue has no rules for minors ([minors]), so no guardian answers"
                 )
-            return None
-        facts = self._known(tenant, subject)
+            return None, said
+        state = self.runtime.reader.state(tenant, subject)
+        facts = NOTHING_KNOWN if state.facts.erased_us is not None else state.facts
         if not tenant:  # the host's loaders know the host's people, not those of a tenant
             facts = self.facts.complete(catalog, subject, facts, manner.at_us)
-        minor = is_minor(facts, rules, manner.at_us)
-        for answer in said:
-            if (
-                answer.action not in GRANTING or answer.kind is Kind.ANNOUNCEMENT
-            ):  # to have seen it is no grant
-                continue
-            if manner.actor.startswith("guardian:") and not minor:
-                raise GuardianNotNeeded(f"the subject answers alone for {answer.item!r}")
-            item = catalog.purposes.get(answer.item) or catalog.policies[answer.item]
-            if minor and item.minors != "allowed" and manner.actor == "subject":
-                raise GuardianNeeded(f"the subject is a minor: a guardian has to answer for {answer.item!r}")
-        return facts
+        place = catalog.places.at(facts.jurisdiction)
+        if is_guarded(facts, rules, place.ages, manner.at_us):
+            _refuse_alone(catalog, place.ages, said, manner, state.rows)
+            law = (("actors", " ".join(place.ages.actors)), ("age_rule", place.decided))
+            return facts, [replace(answer, extra=(*answer.extra, *law)) for answer in said]
+        if manner.by_guardian and (grants := _grants(said)):
+            raise GuardianNotNeeded(f"the subject answers alone for {grants[0].item!r}")
+        return facts, said
+
+
+def _refuse_alone(
+    catalog: Catalog, ages: AgeRule, said: Sequence[Answer], manner: Manner, rows: Sequence[Row]
+) -> None:
+    """Raise GuardianNeeded for a child's own grant.
+
+    Where the law asks child and guardian together the child's is recorded; where it is only the place that is
+    not known, after the guardian's.
+    """
+    if manner.actor != "subject":
+        return
+    by_guardian = {(r.kind, r.item) for r in rows if r.grants and r.actor.startswith("guardian:")}
+    for answer in _grants(said):
+        item = catalog.purposes.get(answer.item) or catalog.policies[answer.item]
+        joint = ages.joint and (ages.code != STRICTEST or (answer.kind, answer.item) in by_guardian)
+        if item.minors != "allowed" and not joint:
+            raise GuardianNeeded(f"the subject is a minor: a guardian has to answer for {answer.item!r}")
+
+
+def _grants(said: Sequence[Answer]) -> list[Answer]:
+    """What would allow something; to have seen an announcement would not."""
+    return [a for a in said if a.action in GRANTING and a.kind is not Kind.ANNOUNCEMENT]
 
 
 def keys_of(items: Keys) -> tuple[str, ...]:

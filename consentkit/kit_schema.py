@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-from consentkit.core.terms import Basis, Change, Regime
+from consentkit.core.terms import Assurance, Basis, Change, Regime
 
 
 class LocalText(fields.Field[Any]):
@@ -78,11 +78,11 @@ class SiteSchema(Schema):
 
 
 class CategorySchema(Schema):
-    """[categories.<key>]; regimes by jurisdiction are not read yet: every category asks first."""
+    """[categories.<key>]"""
 
     title = LocalText(required=True)
     description = LocalText()
-    regime = one_of([Regime.OPT_IN])
+    regime = one_of(Regime)
 
 
 class CookieSchema(Schema):
@@ -167,6 +167,38 @@ class BundleSchema(Schema):
     policies = fields.List(fields.Str(), required=True, validate=validate.Length(min=1))
 
 
+class AgeSchema(Schema):
+    """[minors.ages.<code>], in place of the package's row"""
+
+    age = fields.Int(strict=True, required=True, validate=validate.Range(min=0, max=21))
+    minor_until = fields.Int(strict=True, validate=validate.Range(min=0, max=21))
+    actors = fields.List(one_of(["guardian", "subject"]), validate=validate.Length(min=1))
+    verification = one_of(Assurance)
+    forbidden = strings()
+    zone = fields.Str()
+    source = fields.Str(required=True, validate=validate.Length(min=1))
+    as_of = TomlDate(required=True)
+
+
+class RegimeSchema(Schema):
+    """[regimes.<code>], in place of the package's row: every other key is a category"""
+
+    class Meta:
+        """Categories are keys of the file's own."""
+
+        unknown = INCLUDE
+
+    source = fields.Str(required=True, validate=validate.Length(min=1))
+    as_of = TomlDate(required=True)
+
+    @validates_schema
+    def _regimes(self, data: dict[str, Any], **_: Any) -> None:
+        for key, value in data.items():
+            if key not in ("source", "as_of") and value not in list(Regime):
+                known = ", ".join(Regime)
+                raise ValidationError(f"{value!r} is not known. Write one of {known}", key)
+
+
 class MinorsSchema(Schema):
     """[minors]"""
 
@@ -176,6 +208,16 @@ class MinorsSchema(Schema):
     invitation_valid_for = fields.Str()
     purge_after = fields.Str()
     methods = strings()
+    ages = table(AgeSchema)
+
+
+class ExceptionSchema(Schema):
+    """[exceptions.<key>]"""
+
+    title = LocalText(required=True)
+    description = LocalText()
+    source = fields.Str()
+    purposes = fields.List(fields.Str(), validate=validate.Length(min=1))
 
 
 class FileSchema(Schema):
@@ -189,4 +231,5 @@ class FileSchema(Schema):
     policies = table(PolicySchema)
     bundles = table(BundleSchema)
     minors = fields.Nested(MinorsSchema, load_default=None)
-    exceptions = fields.Dict(keys=fields.Str(), values=fields.Dict(), load_default=dict)
+    regimes = table(RegimeSchema)
+    exceptions = table(ExceptionSchema)

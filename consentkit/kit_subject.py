@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.minors import Age, band_of
+from consentkit.core.place_rules import is_jurisdiction
 from consentkit.core.record import Event
 from consentkit.core.times import Duration
+from consentkit.kit_facts import placed
 from consentkit.kit_record import Recorder, check_subject, refuse_visitor
 from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
 from consentkit.store.journal import missing
@@ -39,14 +41,17 @@ class SubjectVerbs(Recorder):
         Of the age only a band is kept. Raises StoreUnavailable, ValueError.
         """
         check_subject(subject, tenant)
+        if jurisdiction is not None and not is_jurisdiction(jurisdiction):
+            raise ValueError(f"jurisdiction {jurisdiction!r}: write ISO 3166, such as DE or US-CA")
         runtime = self.runtime
         runtime.ensure()
-        known = self._known(tenant or "", subject)
-        rules = self.facts.rules(runtime.catalog)
-        if age is not None and rules is not None:
-            band, until = band_of(age, rules, runtime.clock.now())
+        known, now_us = self._known(tenant or "", subject), runtime.clock.now()
+        place = jurisdiction or known.jurisdiction or (None if tenant else self.facts.place(runtime.catalog))
+        if place is not None and place != known.jurisdiction:
+            known = placed(runtime.catalog, known, place, now_us)
+        if age is not None and self.facts.rules(runtime.catalog) is not None:
+            band, until = band_of(age, runtime.catalog.places.at(place).ages, now_us)
             known = replace(known, band=band, minor_until_us=until)
-        known = replace(known, jurisdiction=jurisdiction or known.jurisdiction)
         runtime.writer.learn(tenant or "", subject, known, connection)
         self._forget(subject, tenant or "")
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from consentkit.core.errors import CatalogError, UnknownPolicy, UnknownPurpose
+from consentkit.core.places import AgeRule, Places, RegimeRule
 from consentkit.core.terms import Basis, Change, Kind, Regime
 
 Text = str | Mapping[str, str]
@@ -48,12 +50,19 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A group of purposes that the banner shows as one switch. No title: the built-in text."""
+    """A group of purposes that the banner shows as one switch. No title: the built-in text.
+
+    `regime`: what silence means at most; the jurisdiction's own regime holds where it is stricter.
+    """
 
     key: str
     title: Text = ""
     description: Text = ""
-    regime: Regime = Regime.OPT_IN
+    regime: Regime | None = None
+
+    def __post_init__(self) -> None:
+        if self.regime is not None:
+            _as_term(self, "regime", Regime, f"categories.{self.key}.regime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,20 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
+class ExceptionGround:
+    """A ground on which processing may run without consent, such as a court order: one of a closed list.
+
+    `source`: the article of the law. `purposes`: only these may be opened on it; none named: any.
+    """
+
+    key: str
+    title: Text = ""
+    description: Text = ""
+    source: str = ""
+    purposes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Controller:
     """Who decides (GDPR 4(7))."""
 
@@ -176,7 +199,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class MinorRules:
-    """The operator's rules for minors. `age`: years from which a person answers alone."""
+    """The operator's rules for minors. `age`: years from which a person answers alone.
+
+    The jurisdiction's age holds where it is higher. `ages`: rows in place of those of the package.
+    """
 
     age: int | None = None
     children: str = "guardian"
@@ -184,6 +210,7 @@ class MinorRules:
     invitation_valid_for: str = "P14D"
     purge_after: str = "P14D"
     methods: Sequence[str] = ()
+    ages: Sequence[AgeRule] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +233,8 @@ class Catalog:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     bundles: Mapping[str, Bundle] = field(default_factory=dict)
     minors: MinorRules | None = None
-    exceptions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    regimes: Sequence[RegimeRule] = ()
+    exceptions: Mapping[str, ExceptionGround] = field(default_factory=dict)
 
     def purpose(self, key: str) -> Purpose:
         """The purpose of that key, with or without the prefix `purpose:`. Raises UnknownPurpose."""
@@ -264,6 +292,12 @@ class Catalog:
             for p in self.purposes.values()
             if p.basis is Basis.CONSENT and not p.scoped and (p.category is None or not p.in_bundle)
         )
+
+    @cached_property
+    def places(self) -> Places:
+        """What the law asks at each place, with the operator's rules laid over it."""
+        rules = self.minors or MinorRules()
+        return Places(rules.age, rules.ages, self.regimes)
 
     @property
     def core_purposes(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from consentkit.core.catalog import (
     Catalog,
     Category,
     Controller,
+    ExceptionGround,
     MinorRules,
     Party,
     Policy,
@@ -25,6 +26,8 @@ from consentkit.core.catalog import (
     slug,
 )
 from consentkit.core.errors import CatalogError
+from consentkit.core.place_rules import check_places
+from consentkit.core.places import RegimeRule
 from consentkit.core.policy_rules import check_bundle, check_policy, known_key
 from consentkit.core.terms import Assurance, Basis
 from consentkit.core.times import Duration
@@ -36,7 +39,7 @@ TRACKER_COOKIES = (
 COOKIE_VALIDITY_DAYS = 13 * 31
 COOKIE_VALIDITY = "P6M"
 
-T = TypeVar("T", Category, Purpose, Party, Policy, Bundle)
+T = TypeVar("T", Category, Purpose, Party, Policy, Bundle, ExceptionGround)
 
 
 def build(
@@ -49,7 +52,8 @@ def build(
     controller: Controller | None = None,
     site: Site | None = None,
     minors: MinorRules | None = None,
-    exceptions: Mapping[str, Mapping[str, object]] | None = None,
+    regimes: Iterable[RegimeRule] = (),
+    exceptions: Iterable[ExceptionGround] = (),
 ) -> Catalog:
     """Put a catalogue together and check it. Raises CatalogError for the first fault."""
     catalog = Catalog(
@@ -60,17 +64,22 @@ def build(
         parties=_by_key("parties", parties),
         bundles=_by_key("bundles", bundles),
         minors=minors,
-        exceptions=exceptions or {},
+        regimes=tuple(regimes),
+        exceptions=_by_key("exceptions", exceptions),
     )
     catalog = replace(catalog, categories=_categories(catalog, _by_key("categories", categories)))
     _check_namespace(catalog)
     _check_durations(catalog)
+    check_places(catalog)
     for purpose in catalog.purposes.values():
         _check_purpose(catalog, purpose)
     for policy in catalog.policies.values():
         check_policy(catalog, policy)
     for bundle in catalog.bundles.values():
         check_bundle(catalog, bundle)
+    for ground in catalog.exceptions.values():
+        for key in ground.purposes:
+            known_key(key, catalog.purposes, f"exceptions.{ground.key}.purposes", "purpose")
     return catalog
 
 

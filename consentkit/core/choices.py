@@ -41,6 +41,11 @@ class Manner:
     scope: str = ""
     level: int = 0
 
+    @property
+    def by_guardian(self) -> bool:
+        """Whether a guardian speaks."""
+        return self.actor.startswith("guardian:")
+
     def check(self) -> None:
         """Raise ValueError for a malformed actor, method, locale, notice or scope."""
         if not _ACTOR.fullmatch(self.actor):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from consentkit.core.minors import is_minor
+from consentkit.core.minors import is_guarded, is_minor
 from consentkit.core.terms import UNREGULATED, Basis, Kind, Reason, Regime, Status
 from consentkit.core.times import from_us
 from consentkit.core.view import OBJECTION, RESTRICTION, Row, Rule, View
@@ -33,7 +33,8 @@ class Decision:
     """The gate's answer. True in a boolean context only when processing is allowed.
 
     `version` is the version in force; `event_id` the event that decided; `expires` when a grant ends;
-    `needs` what would have to be answered first (keys of items, or `guardian`).
+    `needs` what would have to be answered first (keys of items, or `guardian`); `rule` the jurisdiction whose
+    row decided, `operator` or `strictest`, where a rule of a place did.
     """
 
     allowed: bool
@@ -43,6 +44,7 @@ class Decision:
     event_id: str | None = None
     expires: datetime | None = None
     needs: tuple[str, ...] = ()
+    rule: str | None = None
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -51,17 +53,20 @@ class Decision:
 class _Case:
     """One item's question, with the rows that bear on it sorted out."""
 
-    __slots__ = ("guarded", "guardians", "minor", "own", "own_needed", "rows", "rule", "view")
+    __slots__ = ("guarded", "guardians", "minor", "own", "own_needed", "rows", "rule", "view", "young")
 
-    def __init__(self, rule: Rule, view: View, minor: bool) -> None:
-        self.rule, self.view, self.minor = rule, view, minor
-        self.guarded = minor and rule.minors == "guardian"
-        self.own_needed = view.joint or not self.guarded
+    def __init__(self, rule: Rule, view: View, age: _Age) -> None:
+        self.rule, self.view = rule, view
+        self.minor, self.young = age
+        self.guarded = self.young and rule.minors == "guardian"
+        self.own_needed = not self.guarded or view.place.ages.joint
         self.rows = _about(view, rule.kind, rule.item)
         self.own = _own(self.rows)
         self.guardians = [r for r in self.rows if r.actor.startswith("guardian:") and r.grants]
 
 
+_Age = tuple[bool, bool]
+"""Whether the subject is a minor, and so young that a guardian answers."""
 Outcome = tuple[Reason, Row | None, tuple[str, ...]]
 ALLOWING = frozenset({Reason.EXCEPTION, Reason.NOT_REQUIRED, Reason.GIVEN, Reason.ACCEPTED})
 _DENIED: dict[str, Reason] = {
@@ -139,18 +144,23 @@ def _restricted(case: _Case) -> Outcome | None:
             return Reason.RESTRICTED, last, ()
     # Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a core purpose has rule 7.
     refusals = (Status.REFUSED, Status.WITHDRAWN) if case.rule.basis in _OBJECTABLE else ()
-    objected = _standing(case.rows, case.own, case.minor, (Status.OBJECTED, *refusals))
+    objected = _standing(case.rows, case.own, case.young, (Status.OBJECTED, *refusals))
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 
 def _forbidden_for_minors(case: _Case) -> Outcome | None:
-    return (Reason.FORBIDDEN_FOR_MINORS, None, ()) if case.minor and case.rule.minors == "never" else None
+    if not case.minor:
+        return None
+    forbidden = case.rule.minors == "never" or not set(case.rule.dpv).isdisjoint(
+        case.view.place.ages.forbidden
+    )
+    return (Reason.FORBIDDEN_FOR_MINORS, None, ()) if forbidden else None
 
 
 def _core_closed(case: _Case) -> Outcome | None:
     for item in case.view.core:
         rows = _about(case.view, Kind.PURPOSE, item)
-        row = _standing(rows, _own(rows), case.minor, _DENIED)
+        row = _standing(rows, _own(rows), case.young, _DENIED)
         if row is not None:
             return _denial(row), row, (item,)
     return None
@@ -168,7 +178,7 @@ def _other_basis(case: _Case) -> Outcome | None:
 
 
 def _denied(case: _Case) -> Outcome | None:
-    row = _standing(case.rows, case.own, case.minor, _DENIED)
+    row = _standing(case.rows, case.own, case.young, _DENIED)
     return (_denial(row), row, ()) if row is not None else None
 
 
@@ -195,13 +205,18 @@ def _guardian(case: _Case) -> Outcome | None:
         reason = Reason.GUARDIAN_PENDING if pending else Reason.GUARDIAN_REQUIRED
         return reason, None, ("guardian",)
     strongest = max(case.guardians, key=lambda r: r.level)
-    if strongest.level < case.rule.level:
+    if strongest.level < _level(case):
         return Reason.GUARDIAN_ASSURANCE_TOO_LOW, strongest, ("guardian",)
     return None
 
 
+def _level(case: _Case) -> int:
+    """How well the guardian has to be verified: as the purpose demands, or the place."""
+    return max(case.rule.level, case.view.place.ages.verification.level)
+
+
 def _aged_out(case: _Case) -> Outcome | None:
-    if case.minor or not case.guardians or (case.own is not None and case.own.grants):
+    if case.young or not case.guardians or (case.own is not None and case.own.grants):
         return None
     return Reason.AGED_OUT, max(case.guardians, key=_order), (case.rule.item,)
 
@@ -209,7 +224,7 @@ def _aged_out(case: _Case) -> Outcome | None:
 def _unanswered(case: _Case) -> Outcome | None:
     if not case.own_needed or (case.own is not None and case.own.grants):
         return None
-    if case.rule.regime is not Regime.OPT_IN and not case.minor:
+    if not case.minor and case.view.place.regime(case.rule.category, case.rule.regime) is not Regime.OPT_IN:
         return Reason.NOT_REQUIRED, None, ()
     asked = any(r.status == Status.REQUESTED for r in case.rows)
     return (Reason.REQUESTED if asked else Reason.NO_ANSWER), None, (case.rule.item,)
@@ -219,7 +234,7 @@ def _grants(case: _Case) -> list[Row]:
     """The grants on which the answer rests: the person's own, and the best guardian's where one is needed."""
     found = [case.own] if case.own_needed and case.own is not None else []
     if case.guarded:
-        strong = [r for r in case.guardians if r.level >= case.rule.level]
+        strong = [r for r in case.guardians if r.level >= _level(case)]
         found.append(max(strong, key=lambda r: (not _over(r, case), r.version >= case.rule.floor, r.order)))
     return found
 
@@ -267,6 +282,7 @@ _PURPOSE_STEPS: tuple[Step, ...] = (
     (17, _granted),
 )
 """Rule 1, the store fails, is answered by the caller that reads the store: `unavailable`."""
+_FOR_MINORS, _SILENCE = (6, 12, 13), 14
 _POLICY_STEPS = tuple(step for step in _PURPOSE_STEPS if step[0] in (2, 4, 5, 10, *range(12, 18)))
 
 
@@ -275,8 +291,21 @@ def unavailable(item: str) -> Decision:
     return Decision(False, Reason.STORE_UNAVAILABLE, item)
 
 
-def _decide(rule: Rule, view: View, minor: bool) -> tuple[int, Decision]:
-    case = _Case(rule, view, minor)
+def _age(view: View) -> _Age:
+    minor = is_minor(view.facts, view.minors, view.now_us)
+    return minor, minor and is_guarded(view.facts, view.minors, view.place.ages, view.now_us)
+
+
+def _by_place(number: int, case: _Case, reason: Reason) -> str | None:
+    """The row of the law's table that decided: a rule for minors, or the regime of silence."""
+    if number in _FOR_MINORS:
+        return case.view.place.decided
+    silent = number == _SILENCE and reason is Reason.NOT_REQUIRED
+    return case.view.place.regimes.code if silent else None
+
+
+def _decide(rule: Rule, view: View, age: _Age) -> tuple[int, Decision]:
+    case = _Case(rule, view, age)
     for number, step in _POLICY_STEPS if rule.kind is Kind.POLICY else _PURPOSE_STEPS:
         outcome = step(case)
         if outcome is None:
@@ -287,13 +316,14 @@ def _decide(rule: Rule, view: View, minor: bool) -> tuple[int, Decision]:
         if row is not None:
             event_id = row.event_id
             ends = from_us(row.expires_us) if allowed and row.expires_us is not None else None
-        return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs)
+        law = _by_place(number, case, reason)
+        return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs, law)
     raise AssertionError("the last rule always answers")
 
 
 def decide_one(rule: Rule, view: View) -> Decision:
     """The answer for one item."""
-    return _decide(rule, view, is_minor(view.facts, view.minors, view.now_us))[1]
+    return _decide(rule, view, _age(view))[1]
 
 
 def decide(rules: Sequence[Rule], view: View) -> Decision:
@@ -303,7 +333,7 @@ def decide(rules: Sequence[Rule], view: View) -> Decision:
     """
     if not rules:
         raise ValueError("nothing was asked")
-    minor = is_minor(view.facts, view.minors, view.now_us)
-    answers = [_decide(rule, view, minor) for rule in rules]
+    age = _age(view)
+    answers = [_decide(rule, view, age) for rule in rules]
     denials = [answer for answer in answers if not answer[1].allowed]
     return min(denials or answers, key=lambda answer: answer[0])[1]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 
 from consentkit.core.catalog import MinorRules
+from consentkit.core.places import AgeRule
 from consentkit.core.terms import Band
 from consentkit.core.times import add_years, from_us, to_us
-
-STRICTEST_AGE = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +49,31 @@ class Facts:
 NOTHING_KNOWN = Facts()
 
 
-def threshold(rules: MinorRules) -> int:
-    """The age from which a person answers alone: the operator's, else the strictest."""
-    return rules.age if rules.age is not None else STRICTEST_AGE
-
-
-def band_of(age: Age, rules: MinorRules, now_us: int) -> tuple[Band, int | None]:
-    """The band of an age and the instant at which a minor stops being one (midnight UTC)."""
-    today = from_us(now_us).date()
-    day = age.majority(threshold(rules), today)
+def band_of(age: Age, rule: AgeRule, now_us: int) -> tuple[Band, int | None]:
+    """The band of an age and the instant at which a minor stops being one: midnight at the place."""
+    today = from_us(now_us).astimezone(rule.timezone).date()
+    day = age.majority(rule.minor_until, today)
     if day <= today:
         return Band.ADULT, None
-    return Band.MINOR, to_us(datetime(day.year, day.month, day.day, tzinfo=UTC))
+    return Band.MINOR, _midnight(day, rule)
+
+
+def moved(facts: Facts, old: AgeRule, new: AgeRule, now_us: int) -> Facts:
+    """The facts by the rule of another place.
+
+    An adult of a place with a lower age is of unknown age where the age is higher: the birth date was never kept.
+    """
+    if old.minor_until == new.minor_until and old.zone == new.zone:
+        return facts
+    if facts.band is Band.MINOR and facts.minor_until_us is not None:
+        majority = from_us(facts.minor_until_us).astimezone(old.timezone).date()
+        day = add_years(majority, new.minor_until - old.minor_until)
+        if day <= from_us(now_us).astimezone(new.timezone).date():
+            return replace(facts, band=Band.ADULT, minor_until_us=None)
+        return replace(facts, minor_until_us=_midnight(day, new))
+    if facts.band is Band.ADULT and new.minor_until > old.minor_until:
+        return replace(facts, band=Band.UNKNOWN)
+    return facts
 
 
 def is_minor(facts: Facts, rules: MinorRules | None, now_us: int) -> bool:
@@ -71,3 +83,30 @@ def is_minor(facts: Facts, rules: MinorRules | None, now_us: int) -> bool:
     if facts.band is Band.MINOR:
         return facts.minor_until_us is None or now_us < facts.minor_until_us
     return rules.unknown_age in ("minor", "ask")
+
+
+def is_guarded(facts: Facts, rules: MinorRules | None, rule: AgeRule, now_us: int) -> bool:
+    """Whether a guardian has to answer: a minor, and younger than the place's age of own answers."""
+    if not is_minor(facts, rules, now_us):
+        return False
+    return facts.minor_until_us is None or facts.minor_until_us > guarded_line(rule, now_us)
+
+
+def guarded_line(rule: AgeRule, now_us: int) -> int:
+    """The `minor_until_us` of somebody who comes of the age of own answers at this very moment.
+
+    Where the two ages of a rule are one, that is now: minors are guarded to the end.
+    """
+    years = rule.minor_until - rule.age
+    if not years:
+        return now_us
+    here = from_us(now_us).astimezone(rule.timezone)
+    try:
+        there = here.replace(year=here.year + years)
+    except ValueError:  # 29 February: who was born on 1 March is a day younger
+        there = here.replace(year=here.year + years, day=28)
+    return to_us(there)
+
+
+def _midnight(day: date, rule: AgeRule) -> int:
+    return to_us(datetime(day.year, day.month, day.day, tzinfo=rule.timezone))

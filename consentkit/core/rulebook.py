@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from consentkit.core.catalog import Catalog, Policy, Purpose
 from consentkit.core.gate import Rule
 from consentkit.core.published import Published
-from consentkit.core.terms import Assurance, Kind, Regime
+from consentkit.core.terms import Assurance, Kind
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def rulebook(catalog: Catalog, published: Published, at_us: int, *, past: bool =
 
 def _purpose_rule(catalog: Catalog, purpose: Purpose, published: Published, at_us: int, past: bool) -> Rule:
     version = (published.purpose_version(purpose.key, at_us) if past else None) or purpose.version
-    regime = catalog.categories[purpose.category].regime if purpose.category else Regime.OPT_IN
+    category = purpose.category if purpose.category and purpose.in_bundle else ""
     return Rule(
         kind=Kind.PURPOSE,
         item=purpose.key,
@@ -59,7 +59,9 @@ def _purpose_rule(catalog: Catalog, purpose: Purpose, published: Published, at_u
         level=Assurance(purpose.assurance).level,
         policies=tuple(purpose.policies),
         signals=tuple(purpose.signals),
-        regime=regime,
+        category=category,
+        regime=catalog.categories[category].regime if category else None,
+        dpv=tuple(purpose.dpv),
         scoped=purpose.scoped,
     )
 

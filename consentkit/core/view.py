@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from consentkit.core.catalog import MinorRules
 from consentkit.core.minors import NOTHING_KNOWN, Facts
+from consentkit.core.places import Place
 from consentkit.core.terms import DENIALS, GRANTS, Basis, Kind, Regime
 
 RESTRICTION, OBJECTION = "restriction", "objection"
@@ -40,7 +41,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the catalogue asks for one item at one moment. `floor`: the lowest ordinal still good."""
+    """What the catalogue asks for one item at one moment. `floor`: the lowest ordinal still good.
+
+    `category`: whose regime holds, empty for what is always asked first; `regime`: the operator's own, as a floor.
+    """
 
     kind: Kind
     item: str
@@ -51,7 +55,9 @@ class Rule:
     level: int = 0
     policies: tuple[str, ...] = ()
     signals: tuple[str, ...] = ()
-    regime: Regime = Regime.OPT_IN
+    category: str = ""
+    regime: Regime | None = None
+    dpv: tuple[str, ...] = ()
     scoped: bool = False
 
 
@@ -59,15 +65,15 @@ class Rule:
 class View:
     """All that the gate may know when it answers.
 
-    `scope`: the one thing that is asked about; rows of other scopes do not count. `joint`: a minor's own
-    answer is needed beside the guardian's. `signals`: opt-out signals of this very request.
+    `scope`: the one thing that is asked about; rows of other scopes do not count. `place`: what the law asks
+    where the subject is. `signals`: opt-out signals of this very request.
     """
 
     now_us: int
+    place: Place
     rows: Sequence[Row] = ()
     facts: Facts = NOTHING_KNOWN
     minors: MinorRules | None = None
-    joint: bool = False
     rules: Mapping[str, Rule] = field(default_factory=dict)
     core: tuple[str, ...] = ()
     exceptions: frozenset[str] = frozenset()

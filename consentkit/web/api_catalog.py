@@ -37,7 +37,7 @@ def catalog(call: Call) -> Response:
                     "key": c.key,
                     "title": _text(c.title),
                     "description": _text(c.description),
-                    "regime": c.regime.value,
+                    "regime": c.regime.value if c.regime is not None else None,
                     "purposes": [p.key for p in shown.in_category(c.key)],
                 }
                 for c in shown.categories.values()

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from consentkit.core.catalog import MinorRules
 from consentkit.core.gate import ALLOWING, Row, Rule, View, decide, decide_one, unavailable
 from consentkit.core.minors import Facts
-from consentkit.core.terms import ANSWERS, DENIALS, GRANTS, Band, Basis, Kind, Reason, Regime
+from consentkit.core.places import AgeRule, Place, RegimeRule
+from consentkit.core.terms import ANSWERS, DENIALS, GRANTS, Assurance, Band, Basis, Kind, Reason, Regime
 
 NOW = 1_000_000
 MINORS = MinorRules(age=16)
@@ -42,9 +43,21 @@ def whole(status: str, item: str = "restriction", at: int = 100, actor: str = "s
     return row(status, actor, at, kind="subject", item=item)
 
 
+def place(regime: Regime = Regime.OPT_IN, **ages: Any) -> Place:
+    """A place of one age of sixteen that asks for nothing else."""
+    rule = AgeRule("XX", **{"age": 16, "minor_until": 16, **ages})
+    return Place("XX", rule, RegimeRule("XX", {"stats": regime}), "XX")
+
+
+JOINT = place(actors=("guardian", "subject"))
+OPT_OUT, EXEMPT = place(Regime.OPT_OUT), place(Regime.EXEMPT_WITH_NOTICE)
+STATS = {"category": "stats"}
+
+
 def view(*rows: Row, facts: Facts = ADULT, **more: Any) -> View:
     values: dict[str, Any] = {
         "now_us": NOW,
+        "place": place(),
         "minors": MINORS,
         "rules": {"terms": TERMS},
         "core": ("account",),
@@ -134,7 +147,7 @@ TABLE: list[tuple[str, Rule, View, Reason]] = [
     ("a signal of this request", RULE, view(signals=frozenset({"gpc"})), Reason.OPTED_OUT_BY_SIGNAL),
     ("a signal that the purpose ignores", RULE, view(GIVEN, signal(101, item="dnt")), Reason.GIVEN),
     ("a signal lifted", RULE, view(GIVEN, signal(101, "lifted")), Reason.GIVEN),
-    ("opted out in an opt-out regime", replace(RULE, regime=Regime.OPT_OUT), view(signal(1)), Reason.OPTED_OUT_BY_SIGNAL),
+    ("opted out in an opt-out regime", replace(RULE, **STATS), view(signal(1), place=OPT_OUT), Reason.OPTED_OUT_BY_SIGNAL),
     ("the guardian granted after the signal", RULE, view(GUARDIAN, signal(99), facts=CHILD), Reason.GIVEN),
     ("the signal came after the guardian", RULE, view(GUARDIAN, signal(101), facts=CHILD), Reason.OPTED_OUT_BY_SIGNAL),
     # 12
@@ -152,22 +165,32 @@ TABLE: list[tuple[str, Rule, View, Reason]] = [
     ("aged out", RULE, view(GUARDIAN, facts=GROWN), Reason.AGED_OUT),
     ("not yet aged out", RULE, view(GUARDIAN, facts=CHILD), Reason.GIVEN),
     ("aged out, answered alone", RULE, view(GUARDIAN, GIVEN, facts=GROWN), Reason.GIVEN),
-    ("aged out before opt-out", replace(RULE, regime=Regime.OPT_OUT), view(GUARDIAN, facts=GROWN), Reason.AGED_OUT),
+    ("aged out before opt-out", replace(RULE, **STATS), view(GUARDIAN, facts=GROWN, place=OPT_OUT), Reason.AGED_OUT),
     # 14
     ("no answer", RULE, view(), Reason.NO_ANSWER),
     ("lifted is no answer", RULE, view(row("lifted")), Reason.NO_ANSWER),
     ("requested", RULE, view(row("requested", "invitation")), Reason.REQUESTED),
-    ("opt-out", replace(RULE, regime=Regime.OPT_OUT), view(), Reason.NOT_REQUIRED),
-    ("exempt with notice", replace(RULE, regime=Regime.EXEMPT_WITH_NOTICE), view(), Reason.NOT_REQUIRED),
-    ("opt-out never for a minor", replace(RULE, regime=Regime.OPT_OUT, minors="allowed"), view(facts=CHILD), Reason.NO_ANSWER),
-    ("joint, own missing", RULE, view(GUARDIAN, facts=CHILD, joint=True), Reason.NO_ANSWER),
-    ("joint, both", RULE, view(GUARDIAN, GIVEN, facts=CHILD, joint=True), Reason.GIVEN),
-    ("joint, guardian missing", RULE, view(GIVEN, facts=CHILD, joint=True), Reason.GUARDIAN_REQUIRED),
+    ("opt-out", replace(RULE, **STATS), view(place=OPT_OUT), Reason.NOT_REQUIRED),
+    ("exempt with notice", replace(RULE, **STATS), view(place=EXEMPT), Reason.NOT_REQUIRED),
+    ("opt-out never for a minor", replace(RULE, minors="allowed", **STATS), view(facts=CHILD, place=OPT_OUT), Reason.NO_ANSWER),
+    ("the operator asks first", replace(RULE, regime=Regime.OPT_IN, **STATS), view(place=OPT_OUT), Reason.NO_ANSWER),
+    ("the operator may not be laxer", replace(RULE, regime=Regime.OPT_OUT, **STATS), view(), Reason.NO_ANSWER),
+    ("no category, no regime", RULE, view(place=OPT_OUT), Reason.NO_ANSWER),
+    ("forbidden by the place", replace(RULE, dpv=("Ads",)), view(GUARDIAN, facts=CHILD, place=place(forbidden=("Ads",))), Reason.FORBIDDEN_FOR_MINORS),
+    ("forbidden, and grown up", replace(RULE, dpv=("Ads",)), view(GIVEN, place=place(forbidden=("Ads",))), Reason.GIVEN),
+    ("another purpose is forbidden", replace(RULE, dpv=("Mail",)), view(GUARDIAN, facts=CHILD, place=place(forbidden=("Ads",))), Reason.GIVEN),
+    ("the place wants to verify better", RULE, view(GUARDIAN, facts=CHILD, place=place(verification=Assurance.VERIFIABLE)), Reason.GUARDIAN_ASSURANCE_TOO_LOW),
+    ("old enough to answer, still a minor", RULE, view(GIVEN, facts=CHILD, place=place(age=13)), Reason.GIVEN),
+    ("old enough, and a guardian's yes", RULE, view(GUARDIAN, facts=CHILD, place=place(age=13)), Reason.AGED_OUT),
+    ("old enough, and silence", replace(RULE, **STATS), view(facts=CHILD, place=place(Regime.OPT_OUT, age=13)), Reason.NO_ANSWER),
+    ("joint, own missing", RULE, view(GUARDIAN, facts=CHILD, place=JOINT), Reason.NO_ANSWER),
+    ("joint, both", RULE, view(GUARDIAN, GIVEN, facts=CHILD, place=JOINT), Reason.GIVEN),
+    ("joint, guardian missing", RULE, view(GIVEN, facts=CHILD, place=JOINT), Reason.GUARDIAN_REQUIRED),
     # 15
     ("expired at the instant", RULE, view(row("given", expires_us=NOW)), Reason.EXPIRED),
     ("valid until the instant", RULE, view(row("given", expires_us=NOW + 1)), Reason.GIVEN),
     ("the guardian's expired", RULE, view(replace(GUARDIAN, expires_us=NOW), facts=CHILD), Reason.EXPIRED),
-    ("joint, one expired", RULE, view(GUARDIAN, row("given", expires_us=NOW), facts=CHILD, joint=True), Reason.EXPIRED),
+    ("joint, one expired", RULE, view(GUARDIAN, row("given", expires_us=NOW), facts=CHILD, place=JOINT), Reason.EXPIRED),
     ("the other guardian's is good", RULE, view(row("given", "guardian:1", 200, expires_us=NOW), row("given", "guardian:2"), facts=CHILD), Reason.GIVEN),
     ("expired before outdated", RULE, view(row("given", version=1, expires_us=NOW)), Reason.EXPIRED),
     ("a policy expired", TERMS, view(replace(ACCEPTED, expires_us=NOW)), Reason.EXPIRED),
@@ -211,7 +234,7 @@ def test_what_a_decision_tells() -> None:
     assert decide_one(replace(RULE, policies=("terms",)), view(GIVEN)).needs == ("terms",)
     assert decide_one(RULE, view(GIVEN, CLOSED)).event_id == CLOSED.event_id
     both = view(
-        row("given", expires_us=NOW + 9), replace(GUARDIAN, expires_us=NOW + 3), facts=CHILD, joint=True
+        row("given", expires_us=NOW + 9), replace(GUARDIAN, expires_us=NOW + 3), facts=CHILD, place=JOINT
     )
     ends = decide_one(RULE, both).expires
     assert ends is not None
@@ -308,20 +331,22 @@ RULES = st.builds(
     st.just(RULE),
     basis=st.sampled_from(Basis),
     minors=st.sampled_from(["guardian", "never", "allowed"]),
-    regime=st.sampled_from(Regime),
+    regime=st.sampled_from([None, *Regime]),
+    category=st.sampled_from(["", "stats"]),
     policies=st.sampled_from([(), ("terms",)]),
+    dpv=st.sampled_from([(), ("Ads",)]),
 )
 VIEWS = st.builds(
-    lambda rows, facts, joint, exceptions, unknown: view(
+    lambda rows, facts, where, exceptions, unknown: view(
         *{(r.kind, r.item, r.scope, r.actor): r for r in rows}.values(),
         facts=facts,
-        joint=joint,
+        place=where,
         exceptions=exceptions,
         minors=unknown and MinorRules(age=16, unknown_age=unknown),
     ),
     st.lists(ROWS, max_size=8),
     st.sampled_from([ADULT, CHILD, GROWN, Facts(), ERASED]),
-    st.booleans(),
+    st.sampled_from([place(), JOINT, OPT_OUT, EXEMPT, place(age=13), place(forbidden=("Ads",))]),
     st.sampled_from([frozenset(), frozenset({"ads"})]),
     st.sampled_from([None, "adult", "minor", "ask"]),
 )

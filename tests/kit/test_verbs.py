@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ledgers import CHILDREN, OnPostgresql, OnSqlite, ShiftedClock, Suite, catalog, open_kit, rows
 
+from consentkit.core.catalog import Site
 from consentkit.core.choices import Manner, giving
 from consentkit.core.errors import (
     AcceptanceMissing,
@@ -389,7 +390,7 @@ class Verbs(Suite):
 class Minors(Suite):
     @pytest.fixture
     def kit(self, url: str, clock: ShiftedClock) -> Iterator[Kit]:
-        kit = open_kit(url, catalog(minors=CHILDREN), clock=clock)
+        kit = open_kit(url, catalog(minors=CHILDREN, site=Site(default_jurisdiction="DE")), clock=clock)
         yield kit
         kit.runtime.dispose()
 
@@ -419,7 +420,7 @@ class Minors(Suite):
         kit.learn("kid", age=Age(years=3), jurisdiction="FR")
         kit.erase("kid")
         kit.give("kid", "news")
-        assert kit.export("kid")["facts"] == {"band": "unknown", "minor_until_us": None, "jurisdiction": None}
+        assert kit.export("kid")["facts"] == {"band": "unknown", "minor_until_us": None, "jurisdiction": "DE"}
 
     def test_the_age_loader_is_asked_once_and_never_for_visitors(self, kit: Kit) -> None:
         asked: list[str] = []
