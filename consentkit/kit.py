@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.notice import Notice
+from consentkit.kit_exception import LawfulExceptions
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load
 from consentkit.kit_gated import gated
@@ -22,7 +23,7 @@ from consentkit.runtime import Runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kit(Verbs, Answers):
+class Kit(Verbs, LawfulExceptions, Answers):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 
     def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:
@@ -65,7 +66,7 @@ class Kit(Verbs, Answers):
         `subject` (and `scope`) name the argument that holds the id. Blocked: raises ConsentMissing; `skip`
         returns None.
         """
-        return gated(lambda: self, items, subject, skip=skip, tenant=tenant, scope=scope)
+        return gated(lambda: self, items, subject, skip=skip, tenant=tenant, scope=scope, kit=self)
 
 
 def open_kit(catalog: str | PathLike[str] | Catalog, url: str, *, key: str | bytes | None = None) -> Kit:
