@@ -5,11 +5,11 @@ It reads no clock and no table: a `View` holds all it may know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from consentkit.core.minors import is_guarded, is_minor
+from consentkit.core.case import Case, Minority, about, age_of, order, own_answer, standing
 from consentkit.core.terms import UNREGULATED, Basis, Kind, Reason, Regime, Status
 from consentkit.core.times import from_us
 from consentkit.core.view import OBJECTION, RESTRICTION, Row, Rule, View
@@ -50,23 +50,6 @@ class Decision:
         return self.allowed
 
 
-class _Case:
-    """One item's question, with the rows that bear on it sorted out."""
-
-    __slots__ = ("guarded", "guardians", "minor", "own", "own_needed", "rows", "rule", "view", "young")
-
-    def __init__(self, rule: Rule, view: View, age: _Age) -> None:
-        self.rule, self.view = rule, view
-        self.minor, self.young = age
-        self.guarded = self.young and rule.minors == "guardian"
-        self.own_needed = not self.guarded or view.place.ages.joint
-        self.rows = _about(view, rule.kind, rule.item)
-        self.own = _own(self.rows)
-        self.guardians = [r for r in self.rows if r.actor.startswith("guardian:") and r.grants]
-
-
-_Age = tuple[bool, bool]
-"""Whether the subject is a minor, and so young that a guardian answers."""
 Outcome = tuple[Reason, Row | None, tuple[str, ...]]
 ALLOWING = frozenset({Reason.EXCEPTION, Reason.NOT_REQUIRED, Reason.GIVEN, Reason.ACCEPTED})
 _DENIED: dict[str, Reason] = {
@@ -78,44 +61,6 @@ _DENIED: dict[str, Reason] = {
 }
 
 
-def _about(view: View, kind: str, item: str) -> list[Row]:
-    scope = view.scope
-    return [r for r in view.rows if r.item == item and r.kind == kind and (not r.scope or r.scope == scope)]
-
-
-def _order(row: Row) -> tuple[int, bool, str]:
-    return row.order
-
-
-def _own(rows: Sequence[Row]) -> Row | None:
-    own: Row | None = None
-    for row in rows:
-        if row.actor == "subject" and (own is None or row.order > own.order):
-            own = row
-    return own
-
-
-def _standing(rows: Sequence[Row], own: Row | None, minor: bool, statuses: Iterable[str]) -> Row | None:
-    """The last denial that still counts.
-
-    Of the person's own answers only the last counts, a guardian's only before the threshold, anybody
-    else's until the person grants again.
-    """
-    found: Row | None = None
-    for row in rows:
-        if row.status not in statuses:
-            continue
-        if row.actor == "subject":
-            stands = row is own
-        elif row.actor.startswith("guardian:"):
-            stands = minor
-        else:
-            stands = own is None or not own.grants or own.order <= row.order
-        if stands and (found is None or row.order > found.order):
-            found = row
-    return found
-
-
 def _denial(row: Row) -> Reason:
     by_guardian = row.status == Status.REVOKED and row.actor.startswith("guardian:")
     return Reason.GUARDIAN_REVOKED if by_guardian else _DENIED[row.status]
@@ -124,31 +69,31 @@ def _denial(row: Row) -> Reason:
 _OBJECTABLE = frozenset({Basis.LEGITIMATE_INTEREST, Basis.PUBLIC_TASK})
 
 
-def _exception(case: _Case) -> Outcome | None:
+def _exception(case: Case) -> Outcome | None:
     return (Reason.EXCEPTION, None, ()) if case.rule.item in case.view.exceptions else None
 
 
-def _unregulated(case: _Case) -> Outcome | None:
+def _unregulated(case: Case) -> Outcome | None:
     return (Reason.NOT_REQUIRED, None, ()) if case.rule.basis in UNREGULATED else None
 
 
-def _erased(case: _Case) -> Outcome | None:
+def _erased(case: Case) -> Outcome | None:
     return (Reason.ERASED, None, ()) if case.view.facts.erased_us is not None else None
 
 
-def _restricted(case: _Case) -> Outcome | None:
+def _restricted(case: Case) -> Outcome | None:
     said = [r for r in case.view.rows if r.kind == "subject"]
     for item in (RESTRICTION, OBJECTION) if said else ():
-        last = max((r for r in said if r.item == item), key=_order, default=None)
+        last = max((r for r in said if r.item == item), key=order, default=None)
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
     # Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a core purpose has rule 7.
     refusals = (Status.REFUSED, Status.WITHDRAWN) if case.rule.basis in _OBJECTABLE else ()
-    objected = _standing(case.rows, case.own, case.young, (Status.OBJECTED, *refusals))
+    objected = standing(case.rows, case.own, case.young, (Status.OBJECTED, *refusals))
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 
-def _forbidden_for_minors(case: _Case) -> Outcome | None:
+def _forbidden_for_minors(case: Case) -> Outcome | None:
     if not case.minor:
         return None
     forbidden = case.rule.minors == "never" or not set(case.rule.dpv).isdisjoint(
@@ -157,32 +102,32 @@ def _forbidden_for_minors(case: _Case) -> Outcome | None:
     return (Reason.FORBIDDEN_FOR_MINORS, None, ()) if forbidden else None
 
 
-def _core_closed(case: _Case) -> Outcome | None:
+def _core_closed(case: Case) -> Outcome | None:
     for item in case.view.core:
-        rows = _about(case.view, Kind.PURPOSE, item)
-        row = _standing(rows, _own(rows), case.young, _DENIED)
+        rows = about(case.view, Kind.PURPOSE, item)
+        row = standing(rows, own_answer(rows), case.young, _DENIED)
         if row is not None:
             return _denial(row), row, (item,)
     return None
 
 
-def _policies_missing(case: _Case) -> Outcome | None:
+def _policies_missing(case: Case) -> Outcome | None:
     if not case.rule.policies:
         return None
     missing = tuple(p for p in case.rule.policies if not decide_one(case.view.rules[p], case.view))
     return (Reason.POLICY_NOT_ACCEPTED, None, missing) if missing else None
 
 
-def _other_basis(case: _Case) -> Outcome | None:
+def _other_basis(case: Case) -> Outcome | None:
     return (Reason.NOT_REQUIRED, None, ()) if case.rule.basis is not Basis.CONSENT else None
 
 
-def _denied(case: _Case) -> Outcome | None:
-    row = _standing(case.rows, case.own, case.young, _DENIED)
+def _denied(case: Case) -> Outcome | None:
+    row = standing(case.rows, case.own, case.young, _DENIED)
     return (_denial(row), row, ()) if row is not None else None
 
 
-def _opted_out(case: _Case) -> Outcome | None:
+def _opted_out(case: Case) -> Outcome | None:
     if not case.rule.signals:
         return None
     explicit = [
@@ -197,7 +142,7 @@ def _opted_out(case: _Case) -> Outcome | None:
     return None
 
 
-def _guardian(case: _Case) -> Outcome | None:
+def _guardian(case: Case) -> Outcome | None:
     if not case.guarded:
         return None
     if not case.guardians:
@@ -210,18 +155,18 @@ def _guardian(case: _Case) -> Outcome | None:
     return None
 
 
-def _level(case: _Case) -> int:
+def _level(case: Case) -> int:
     """How well the guardian has to be verified: as the purpose demands, or the place."""
     return max(case.rule.level, case.view.place.ages.verification.level)
 
 
-def _aged_out(case: _Case) -> Outcome | None:
+def _aged_out(case: Case) -> Outcome | None:
     if case.young or not case.guardians or (case.own is not None and case.own.grants):
         return None
-    return Reason.AGED_OUT, max(case.guardians, key=_order), (case.rule.item,)
+    return Reason.AGED_OUT, max(case.guardians, key=order), (case.rule.item,)
 
 
-def _unanswered(case: _Case) -> Outcome | None:
+def _unanswered(case: Case) -> Outcome | None:
     if not case.own_needed or (case.own is not None and case.own.grants):
         return None
     if not case.minor and case.view.place.regime(case.rule.category, case.rule.regime) is not Regime.OPT_IN:
@@ -230,7 +175,7 @@ def _unanswered(case: _Case) -> Outcome | None:
     return (Reason.REQUESTED if asked else Reason.NO_ANSWER), None, (case.rule.item,)
 
 
-def _grants(case: _Case) -> list[Row]:
+def _grants(case: Case) -> list[Row]:
     """The grants on which the answer rests: the person's own, and the best guardian's where one is needed."""
     found = [case.own] if case.own_needed and case.own is not None else []
     if case.guarded:
@@ -239,30 +184,30 @@ def _grants(case: _Case) -> list[Row]:
     return found
 
 
-def _over(row: Row, case: _Case) -> bool:
+def _over(row: Row, case: Case) -> bool:
     return row.expires_us is not None and row.expires_us <= case.view.now_us
 
 
-def _expired(case: _Case) -> Outcome | None:
+def _expired(case: Case) -> Outcome | None:
     for row in _grants(case):
         if _over(row, case):
             return Reason.EXPIRED, row, (case.rule.item,)
     return None
 
 
-def _outdated(case: _Case) -> Outcome | None:
+def _outdated(case: Case) -> Outcome | None:
     for row in _grants(case):
         if row.version < case.rule.floor:
             return Reason.OUTDATED, row, (case.rule.item,)
     return None
 
 
-def _granted(case: _Case) -> Outcome | None:
+def _granted(case: Case) -> Outcome | None:
     row = min(_grants(case), key=lambda r: (r.expires_us is None, r.expires_us))
     return (Reason.ACCEPTED if case.rule.kind is Kind.POLICY else Reason.GIVEN), row, ()
 
 
-Step = tuple[int, Callable[[_Case], Outcome | None]]
+Step = tuple[int, Callable[[Case], Outcome | None]]
 _PURPOSE_STEPS: tuple[Step, ...] = (
     (2, _exception),
     (3, _unregulated),
@@ -291,12 +236,7 @@ def unavailable(item: str) -> Decision:
     return Decision(False, Reason.STORE_UNAVAILABLE, item)
 
 
-def _age(view: View) -> _Age:
-    minor = is_minor(view.facts, view.minors, view.now_us)
-    return minor, minor and is_guarded(view.facts, view.minors, view.place.ages, view.now_us)
-
-
-def _by_place(number: int, case: _Case, reason: Reason) -> str | None:
+def _by_place(number: int, case: Case, reason: Reason) -> str | None:
     """The row of the law's table that decided: a rule for minors, or the regime of silence."""
     if number in _FOR_MINORS:
         return case.view.place.decided
@@ -304,8 +244,8 @@ def _by_place(number: int, case: _Case, reason: Reason) -> str | None:
     return case.view.place.regimes.code if silent else None
 
 
-def _decide(rule: Rule, view: View, age: _Age) -> tuple[int, Decision]:
-    case = _Case(rule, view, age)
+def _decide(rule: Rule, view: View, age: Minority) -> tuple[int, Decision]:
+    case = Case(rule, view, age)
     for number, step in _POLICY_STEPS if rule.kind is Kind.POLICY else _PURPOSE_STEPS:
         outcome = step(case)
         if outcome is None:
@@ -323,7 +263,7 @@ def _decide(rule: Rule, view: View, age: _Age) -> tuple[int, Decision]:
 
 def decide_one(rule: Rule, view: View) -> Decision:
     """The answer for one item."""
-    return _decide(rule, view, _age(view))[1]
+    return _decide(rule, view, age_of(view))[1]
 
 
 def decide(rules: Sequence[Rule], view: View) -> Decision:
@@ -333,7 +273,7 @@ def decide(rules: Sequence[Rule], view: View) -> Decision:
     """
     if not rules:
         raise ValueError("nothing was asked")
-    age = _age(view)
+    age = age_of(view)
     answers = [_decide(rule, view, age) for rule in rules]
     denials = [answer for answer in answers if not answer[1].allowed]
     return min(denials or answers, key=lambda answer: answer[0])[1]
