@@ -9,6 +9,7 @@ from typing import Any
 from consentkit.core.errors import ConsentKitError
 
 PREFIX = "CONSENTKIT_"
+COOKIE_GUARDS = ("report", "strict", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Settings:
     cookie_domain: str | None = None
     """A domain for the visitor cookie, to share it among subdomains; without it only this host sees it."""
 
+    cookie_guard: str = "report"
+    """Response cookies: `report` drops what is denied and names what is undeclared, `strict` drops both, `off`."""
+
     inline: bool = False
     """Write the head script and the banner's style into the page instead of linking them."""
 
@@ -57,4 +61,6 @@ class Settings:
             raise ConsentKitError(
                 "CONSENTKIT_URL_PREFIX begins with / and does not end with one, such as /consent"
             )
+        if settings.cookie_guard not in COOKIE_GUARDS:
+            raise ConsentKitError(f"CONSENTKIT_COOKIE_GUARD is one of {', '.join(COOKIE_GUARDS)}")
         return settings
