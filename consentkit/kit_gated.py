@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
 from consentkit.core.errors import ConsentKitError, ConsentMissing
 from consentkit.core.gate import Decision
-from consentkit.signals import processing_blocked
+from consentkit.kit_declared import JOB, MARK, declare
+from consentkit.logs import log
+from consentkit.signals import processing_blocked, tell
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,11 +32,12 @@ def gated(
     skip: bool,
     tenant: str | None,
     scope: str | None,
+    kit: object | None = None,
 ) -> Callable[[F], F]:
     """A decorator that asks for `items` each time the callable runs.
 
     `subject` and `scope` name arguments of the callable. Blocked: raises ConsentMissing, with
-    `skip` returns None.
+    `skip` returns None. `kit`: the one that `find_kit` always finds, if there is such a one.
     """
     if not items:
         raise ConsentKitError(
@@ -48,7 +52,7 @@ def gated(
                     f"gated(): {function.__qualname__}() has no argument {name!r} to take the subject from"
                 )
 
-        def blocked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Decision | None:
+        def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Decision | None:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             who = bound.arguments[subject]
@@ -57,17 +61,30 @@ def gated(
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
-            return None if _stop(blocked(args, kwargs), skip) else function(*args, **kwargs)
+            return None if _stop(ask(args, kwargs), skip) else function(*args, **kwargs)
 
         @functools.wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            return None if _stop(blocked(args, kwargs), skip) else await function(*args, **kwargs)
+            return None if _stop(ask(args, kwargs), skip) else await function(*args, **kwargs)
 
         wrapped: Any = run_async if inspect.iscoroutinefunction(function) else run
-        wrapped.__consentkit_purposes__ = items
+        setattr(wrapped, MARK, (*getattr(function, MARK, ()), *items))
+        declare(wrapped, JOB, f"{function.__module__}.{function.__qualname__}", items, kit=kit)
         return cast(F, wrapped)
 
     return decorate
+
+
+def blocked(kit: object, decision: Decision, subject: str | None) -> None:
+    """Tell whoever listens that a gate stopped something: every gate calls this once for each no."""
+    log(
+        logging.DEBUG,
+        "processing_blocked",
+        "%(item)s is blocked: %(reason)s",
+        item=decision.item,
+        reason=decision.reason.value,
+    )
+    tell(processing_blocked, kit, decision=decision, subject=subject)
 
 
 def _first_no(
@@ -80,7 +97,7 @@ def _first_no(
     for item in items:
         decision: Decision = kit.of(subject, tenant=tenant).decide(item, scope=scope)
         if not decision.allowed:
-            processing_blocked.send(kit, decision=decision, subject=subject)
+            blocked(kit, decision, subject)
             return decision
     return None
 

@@ -11,6 +11,7 @@ from consentkit.core.errors import ConsentKitError, StoreUnavailable
 from consentkit.core.merkle import TILE_WIDTH
 from consentkit.core.record import Event
 from consentkit.core.times import rfc3339, to_us
+from consentkit.logs import harmless, log
 from consentkit.runtime import Runtime
 from consentkit.store.database import Tx
 from consentkit.store.following import Followed, Handler, follow
@@ -19,8 +20,6 @@ from consentkit.store.reading import Erased
 from consentkit.store.restoring import Lost
 from consentkit.store.sealing import Progress, Sealed
 from consentkit.store.verifying import Report, broken, verify
-
-_log = logging.getLogger("consentkit")
 
 
 class Ledger:
@@ -119,7 +118,8 @@ class Ledger:
         except StoreUnavailable:
             raise
         except ConsentKitError as error:
-            _log.error("the ledger cannot be sealed: %s", error)
+            message = "the consent ledger cannot be sealed: %(error)s"
+            log(logging.ERROR, "sealing_failed", message, error=harmless(error))
         return self._runtime.database.read(lambda tx: [_proof(tx, event.event_id) for event in events])
 
     @property

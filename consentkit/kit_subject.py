@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from consentkit.core.record import Event
 from consentkit.core.times import Duration
 from consentkit.kit_facts import placed
 from consentkit.kit_record import Recorder, check_subject, refuse_visitor
+from consentkit.logs import log
 from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
 from consentkit.store.journal import missing
 from consentkit.store.renaming import rename
@@ -80,6 +82,8 @@ class SubjectVerbs(Recorder):
         events = self._erase(subject, reason, mode, tenant or "", connection)
         if self.runtime.journal is not None and connection is None:
             self.runtime.journal.add(events, mode)
+        if events and connection is None:
+            log(logging.INFO, "erased", "a subject was erased: %(mode)s, %(reason)s", mode=mode, reason=reason)
         self._recorded(subject, tenant or "", events, connection)
         return events
 

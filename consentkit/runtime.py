@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from bisect import bisect_right
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from consentkit.core.errors import StoreUnavailable
 from consentkit.core.notice import Notice, notice_of, purpose_notice, revision_of
 from consentkit.core.published import Published
 from consentkit.core.rulebook import Rulebook, rulebook
+from consentkit.logs import log
 from consentkit.store import publishing, schema
 from consentkit.store.clock import Clock
 from consentkit.store.database import Database
@@ -133,6 +135,8 @@ class Runtime:
     def publish(self) -> list[publishing.Step]:
         """Store texts and catalogue. Raises CatalogError when a published text or version was changed."""
         steps = publishing.publish(self.catalog, self.database, self.clock.now())
+        if steps:
+            log(logging.INFO, "published", "published %(count)d changes of the catalogue", count=len(steps))
         with self._lock:
             self._ready, self._rulebook = False, None
         return steps

@@ -17,6 +17,7 @@ from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavail
 
 _COMMANDS = {
     "check": "deploy",
+    "routes": "routes",
     "upgrade": "deploy",
     "publish": "deploy",
     "sql": "deploy",

@@ -21,7 +21,8 @@ from consentkit.store.counting import asked_again
 from consentkit.store.database import store_errors
 from consentkit.store.keys import KEY_FILE, load_key
 from consentkit.store.tables import PREFIX
-from consentkit.web.checks import check_decorators, declared
+from consentkit.web.checks import check_declarations, check_decorators
+from consentkit.web.declared import required
 from consentkit.web.state import State, current_state
 
 
@@ -133,7 +134,8 @@ def _catalogue(state: State) -> str:
 
 def _gates(state: State) -> str:
     check_decorators(current_app)
-    return f"{count(len(list(declared(current_app))), 'requirement')} on views"
+    check_declarations(current_app)
+    return f"{count(len(list(required(current_app))), 'requirement')} on views"
 
 
 def _database(state: State) -> str:

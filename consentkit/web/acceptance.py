@@ -30,7 +30,7 @@ def show(state: State, key: str, *, outdated: bool = False, status: int = 200) -
     chosen = _chosen(state, key, version)
     documents = [_document(state, found, locale) for found in chosen]
     early = any(d["announced"] for d in documents)
-    declined = not early and any(current().decide(d["key"]).reason is Reason.REFUSED for d in documents)
+    declined = not early and any(current().look(d["key"]).reason is Reason.REFUSED for d in documents)
     page = render_template(
         "consentkit/accept.html",
         title=", ".join(str(d["title"]) for d in documents),

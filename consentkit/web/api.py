@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from flask import Blueprint, Response, current_app, make_response, request
+from flask import Blueprint, Response, make_response, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.routing import BaseConverter
 
+from consentkit import logs
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
 from consentkit.web import api_catalog, api_feed, api_log, api_subjects
@@ -159,8 +161,9 @@ def _on_refused(error: Refused) -> Response:
     return error.response()
 
 
-def _on_unavailable(_error: Exception) -> Response:
+def _on_unavailable(error: Exception) -> Response:
     """503, whatever the question was: what was not read is no answer."""
+    logs.unavailable(error)
     detail = "The consent ledger cannot be used, so nothing was recorded or allowed. Try again later."
     reason = Reason.STORE_UNAVAILABLE.value
     made = problem(503, "store-unavailable", "Service unavailable", detail, reason=reason)
@@ -170,7 +173,8 @@ def _on_unavailable(_error: Exception) -> Response:
 
 def _on_failure(error: ConsentKitError) -> Response:
     """A broken ledger or installation: for the operator's log, not for the caller."""
-    current_app.logger.error("consentkit: %s", error, exc_info=error)
+    message = "the consent ledger does not work: %(error)s\n%(where)s"
+    logs.log(logging.ERROR, "ledger_failure", message, error=logs.harmless(error), where=logs.where(error))
     detail = "The consent ledger does not work; its operator has to look into the log."
     return problem(500, "ledger-failure", "Internal server error", detail)
 

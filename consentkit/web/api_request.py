@@ -76,6 +76,11 @@ class _RemoteKit(Kit):
         age = _no_age if tenant and host.facts.age is not None else host.facts.age
         super().__init__(host.runtime, replace(host.facts, age=age, in_request=lambda: False))
 
+    @property
+    def sender(self) -> Kit:
+        """Signals come from the app's kit."""
+        return self._host
+
     def _recorded(self, *said: Any, **more: Any) -> None:
         self._host._recorded(*said, **more)
 

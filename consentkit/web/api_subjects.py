@@ -24,7 +24,6 @@ from consentkit.core.record import Event
 from consentkit.core.terms import GRANTING, Reason, Status
 from consentkit.kit_ledger import event_json
 from consentkit.kit_subject import REASON
-from consentkit.signals import consent_recorded
 from consentkit.store.erasing import MODES
 from consentkit.store.idempotency import KeyReused, once
 from consentkit.store.reading import SubjectState
@@ -189,7 +188,7 @@ def _once(
 
     before = once(call.kit.runtime, (call.tenant, key), json.dumps(asked, sort_keys=True), work)
     if before is None:
-        consent_recorded.send(call.state.kit, subject=subject, tenant=call.tenant, events=recorded)
+        call.state.kit._recorded(subject, call.tenant, recorded)
         return recorded
     found = [event for i in before if (event := call.kit.ledger.event(i, tenant=call.tenant)) is not None]
     if not found:

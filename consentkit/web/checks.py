@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from flask import Flask
 
 from consentkit.core.errors import CatalogError
-from consentkit.web.gates import MARK
-from consentkit.web.state import BLUEPRINT, state_of
+from consentkit.kit_declared import declarations
+from consentkit.web.declared import required
+from consentkit.web.state import BLUEPRINT, is_only_app, state_of
 
 
 def install(app: Flask) -> None:
@@ -25,22 +26,25 @@ def install(app: Flask) -> None:
     exempt_from_csrf(app)
 
 
-def declared(app: Flask) -> Iterator[tuple[str, str]]:
-    """Endpoint and key of every gate on a view."""
-    for endpoint, view in app.view_functions.items():
-        yield from ((endpoint, key) for key in getattr(view, MARK, ()))
-
-
 def check_decorators(app: Flask) -> None:
-    """Raise UnknownPurpose for the first gate that names an unknown key."""
+    """Raise UnknownPurpose for the first gate on a view that names an unknown key."""
+    _check(app, ((f"the view {endpoint!r}", key) for endpoint, key in required(app)))
+
+
+def check_declarations(app: Flask) -> None:
+    """The same for jobs and adapters. With several apps only for those that ask this app's kit and no other."""
+    kit = state_of(app).kit
+    declared = declarations(kit, shared=is_only_app())
+    _check(app, ((f"the {d.kind} {d.where}", key) for d in declared for key in d.items))
+
+
+def _check(app: Flask, asked: Iterable[tuple[str, str]]) -> None:
     catalog = state_of(app).kit.catalog
-    for endpoint, key in declared(app):
+    for where, key in asked:
         try:
             catalog.items_of(key)
         except CatalogError as error:
-            raise type(error)(
-                f"the view {endpoint!r} requires {key!r}: {error.message}", mend=error.mend
-            ) from None
+            raise type(error)(f"{where} requires {key!r}: {error.message}", mend=error.mend) from None
 
 
 def exempt_from_csrf(app: Flask) -> None:

@@ -62,7 +62,7 @@ def choose(state: State) -> Response:
     if visitor is not None:
         remember(state, response, visitor)
     hint(state, response, hint_value(state, now))
-    expire_cookies(state, response, deny)
+    expire_cookies(state, response)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -135,7 +135,7 @@ def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choi
     withdraw = [key for key in deny if key in granted_before]
     refuse = [key for key in deny if key not in granted_before and not kit.catalog.purposes[key].scoped]
     if choice.decision == "withdraw-all" and withdraw:
-        refuse = [key for key in refuse if current().decide(f"purpose:{key}").allowed]
+        refuse = [key for key in refuse if current().look(f"purpose:{key}").allowed]
     method = Method.FORM if choice.decision == "save" else Method.BUTTON
     # A no counts whatever came with it: a digest that is none is not recorded.
     named = choice.notice if give or choice.notice is None or is_digest(choice.notice) else None

@@ -11,6 +11,7 @@ from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.gate import Decision, Row, unavailable
 from consentkit.core.terms import DENIALS, Kind, Status
 from consentkit.kit_read import missing
+from consentkit.logs import unavailable as log_unavailable
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
 from consentkit.web.identity import Identity, identify
 from consentkit.web.state import State, current_state
@@ -32,14 +33,19 @@ class CurrentConsents:
 
     def decide(self, item: str, *, at: datetime | None = None, scope: str = "") -> Decision:
         """The gate's typed answer. Raises UnknownPurpose for a key that the catalogue does not have."""
+        if at is not None:
+            return self.state.kit.of(self.subject).decide(item, at=at, scope=scope)
+        return self.state.kit.decided(item, self.look(item, scope=scope), self.subject)
+
+    def look(self, item: str, *, scope: str = "") -> Decision:
+        """The same answer, told to nobody: for pages that show how things stand and process nothing."""
         kit = self.state.kit
         kit.catalog.items_of(item)
-        if at is not None:
-            return kit.of(self.subject).decide(item, at=at, scope=scope)
         try:
             rules = kit.runtime.rules()
             known, also = self._known()
-        except (StoreUnavailable, SchemaOutdated):
+        except (StoreUnavailable, SchemaOutdated) as error:
+            log_unavailable(error)
             return unavailable(item)
         return kit.answer(rules, item, self.subject, known, scope=scope, also=also, signals=signals())
 

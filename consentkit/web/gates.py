@@ -13,14 +13,14 @@ from werkzeug.local import LocalProxy
 from consentkit import kit_gated
 from consentkit.core.errors import ChoiceRejected, ConsentKitError
 from consentkit.core.terms import Method, Reason
+from consentkit.kit_declared import MARK
 from consentkit.kit_gated import Asker
 from consentkit.kit_read import missing
-from consentkit.signals import processing_blocked
 from consentkit.web.current import CurrentConsents, current
 from consentkit.web.state import find_kit
 
 F = TypeVar("F", bound=Callable[..., Any])
-MARK = "__consentkit_purposes__"
+WITHOUT = "__consentkit_ungated__"
 
 current_consents = cast(CurrentConsents, LocalProxy(current))
 """The consents of this request's visitor."""
@@ -68,6 +68,8 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
         raise ConsentKitError(f"{name}() needs the key of what is required, such as @{name}('terms')")
 
     def decorate(view: F) -> F:
+        _refuse_both(view, WITHOUT)
+
         @functools.wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             consents = current()
@@ -83,6 +85,30 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
     return decorate
 
 
+def ungated(reason: str) -> Callable[[F], F]:
+    """Say why a view has no gate, for `flask consent routes`: `@ungated("health check, reads nothing")`.
+
+    It changes nothing. On a function of `Blueprint.before_request` it speaks for the whole blueprint.
+    Raises ConsentKitError without a reason, and on a view that has a gate.
+    """
+    if not isinstance(reason, str) or not reason.strip():
+        raise ConsentKitError('ungated() needs the reason, such as @ungated("health check, reads nothing")')
+
+    def decorate(view: F) -> F:
+        _refuse_both(view, MARK)
+        setattr(view, WITHOUT, reason.strip())
+        return view
+
+    return decorate
+
+
+def _refuse_both(view: Callable[..., Any], mark: str) -> None:
+    if hasattr(view, mark):
+        raise ConsentKitError(
+            f"{getattr(view, '__qualname__', view)} has a gate and ungated(): leave one of them out"
+        )
+
+
 def _go_on_using(consents: CurrentConsents, item: str) -> None:
     """Going on using the service after a change accepts it, where the version in force says so.
 
@@ -91,7 +117,7 @@ def _go_on_using(consents: CurrentConsents, item: str) -> None:
     for a known subject only, when nothing but an outdated acceptance stands in the way.
     """
     kit, subject = consents.state.kit, consents.subject
-    decision = consents.decide(item)
+    decision = consents.look(item)
     if subject is None or decision.reason is not Reason.OUTDATED:
         return
     release = kit.policy_in_effect(decision.item)
@@ -104,5 +130,5 @@ def stop_unless_allowed(consents: CurrentConsents, item: str) -> None:
     """Raise ConsentMissing or AcceptanceMissing, and tell whoever listens."""
     decision = consents.decide(item)
     if not decision.allowed:
-        processing_blocked.send(consents.state.kit, decision=decision, subject=consents.subject)
+        kit_gated.blocked(consents.state.kit, decision, consents.subject)
         raise missing(decision, consents.state.kit.catalog)

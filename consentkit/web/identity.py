@@ -68,8 +68,12 @@ def become(visitor: str) -> None:
 
 def remember(state: State, response: Response, visitor: str) -> None:
     """Set the signed cookie, with a new issue time."""
-    value = _signer().sign(visitor.removeprefix(VISITOR)).decode()
-    _set(state, response, cookie_name(state), value, httponly=True)
+    _set(state, response, cookie_name(state), signed(visitor), httponly=True)
+
+
+def signed(visitor: str) -> str:
+    """The value of the cookie of a visitor, issued now."""
+    return _signer().sign(visitor.removeprefix(VISITOR)).decode()
 
 
 def hint(state: State, response: Response, value: str) -> None:
@@ -111,8 +115,8 @@ def _account(state: State) -> str | None:
         return None
     if not isinstance(account, str) or not account or account.startswith(VISITOR):
         raise ConsentKitError(
-            f"the subject_loader returned {account!r}: return the account's id as text, or None; "
-            f"ids that begin with {VISITOR!r} are ours"
+            f"the subject_loader returned what is no account's id ({type(account).__name__}): return text that "
+            f"is not empty, or None; ids that begin with {VISITOR!r} are ours"
         )
     return account
 

@@ -86,7 +86,7 @@ def receipt(state: State) -> Response:
 def _policies(state: State, locale: str) -> list[dict[str, Any]]:
     listed = []
     for key, found in state.kit.catalog.policies.items():
-        decision = current().decide(key)
+        decision = current().look(key)
         listed.append(
             {
                 "key": key,

@@ -11,6 +11,7 @@ from consentkit.core.errors import AcceptanceMissing, ConsentMissing
 from consentkit.core.gate import Decision
 from consentkit.core.terms import Reason
 from consentkit.core.texts import direction, texts
+from consentkit.logs import unavailable as log_unavailable
 from consentkit.web.current import current
 from consentkit.web.state import BLUEPRINT, State, current_state
 
@@ -47,8 +48,10 @@ def on_blocked(error: ConsentMissing) -> Response:
     return _vary(_blocked_page(decision))
 
 
-def on_unavailable(_error: Exception) -> Response:
+def on_unavailable(error: Exception) -> Response:
     """503: the ledger cannot be asked, so nothing is processed."""
+    if not isinstance(error, ConsentMissing):  # a gate's no was logged where it was decided
+        log_unavailable(error)
     if wants_html():
         response = make_response(render_template("consentkit/unavailable.html", **page_context()), 503)
     else:
@@ -108,7 +111,7 @@ def _where_to_answer(decision: Decision) -> str | None:
     """The page where the missing answer can be given, or None when one was given and it was no."""
     state = current_state()
     if decision.reason is Reason.POLICY_NOT_ACCEPTED:
-        missing = [current().decide(policy) for policy in decision.needs]
+        missing = [current().look(policy) for policy in decision.needs]
         declined = [d for d in missing if d.reason not in ASK]
         return None if declined or not missing else _where_to_answer(missing[0])
     if decision.reason not in ASK:

@@ -34,14 +34,14 @@ def standing(state: State) -> Standing:
     denied: list[str] = []
     decided = True
     for category in catalog.choices:
-        decisions = [consents.decide(f"purpose:{p.key}") for p in catalog.purposes_of(category.key)]
+        decisions = [consents.look(f"purpose:{p.key}") for p in catalog.purposes_of(category.key)]
         if any(d.reason is Reason.STORE_UNAVAILABLE for d in decisions):
             raise StoreUnavailable
         (granted if all(decisions) else denied).append(category.key)
         decided = decided and not any(d.reason in ASK for d in decisions)
     for purpose in catalog.apart:
         shown = f"purpose:{purpose.key}" if purpose.key in catalog.categories else purpose.key
-        (granted if consents.decide(f"purpose:{purpose.key}") else denied).append(shown)
+        (granted if consents.look(f"purpose:{purpose.key}") else denied).append(shown)
     last = max(consents.rows, key=lambda row: row.effective_us, default=None)
     where = (last.event_id, last.effective_us) if last is not None else (None, None)
     return Standing(decided, tuple(granted), tuple(denied), *where)

@@ -1,0 +1,118 @@
+"""`flask consent routes`: in a process of its own, on the shop of the other command tests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Shop
+
+VIEWS = """
+    from consentkit import requires_acceptance, ungated
+
+    @app.route("/members", methods=["GET", "POST"])
+    @requires_acceptance("terms")
+    @requires_consent("newsletter")
+    def members():
+        return "members"
+
+    @app.get("/health")
+    @ungated("health check, reads nothing")
+    def health():
+        return "fine"
+"""
+
+JOBS = '''
+from consentkit import gated
+
+@gated("{key}", subject="user")
+def remind(user):
+    """A job."""
+
+@consent.gated("orders", subject="user")
+def ship(user):
+    """Another."""
+'''
+
+
+def add_views(shop: Shop, text: str) -> None:
+    path = shop.folder / "shop_app.py"
+    path.write_text(path.read_text().replace("    return app\n", f"{text}\n    return app\n"))
+
+
+def add_jobs(shop: Shop, key: str = "replies") -> None:
+    path = shop.folder / "shop_app.py"
+    path.write_text(path.read_text() + JOBS.format(key=key))
+
+
+def test_a_table(shop: Shop) -> None:
+    add_views(shop, VIEWS)
+    add_jobs(shop)
+    done = shop.consent("routes")
+    assert done.returncode == 0
+    assert done.stdout == (
+        "VIEW      METHODS   REQUIRES\n"
+        "/health   GET       none: health check, reads nothing\n"
+        "/letters  GET       newsletter\n"
+        "/members  GET POST  newsletter, terms\n"
+        "\n"
+        "CODE             KIND  REQUIRES\n"
+        "shop_app.remind  job   replies\n"
+        "shop_app.ship    job   orders\n"
+    )
+    assert shop.consent("routes", "--fail-undeclared").returncode == 0
+
+
+def test_json(shop: Shop) -> None:
+    add_views(shop, VIEWS)
+    add_views(shop, '    app.add_url_rule("/cart", "cart", lambda: "cart")')
+    add_jobs(shop, "replis")
+    done = shop.consent("routes", "--format", "json", "--fail-undeclared")
+    assert done.returncode == 2
+    assert "GET /cart" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["views"][0] == {
+        "path": "/cart",
+        "endpoint": "cart",
+        "methods": ["GET"],
+        "purposes": [],
+        "policies": [],
+        "unknown": [],
+        "ungated": None,
+        "undeclared": True,
+    }
+    assert [(v["path"], v["purposes"], v["policies"], v["ungated"]) for v in found["views"][1:]] == [
+        ("/health", [], [], "health check, reads nothing"),
+        ("/letters", ["newsletter"], [], None),
+        ("/members", ["newsletter"], ["terms"], None),
+    ]
+    assert found["code"] == [
+        {"where": "shop_app.remind", "kind": "job", "purposes": [], "policies": [], "unknown": ["replis"]},
+        {"where": "shop_app.ship", "kind": "job", "purposes": ["orders"], "policies": [], "unknown": []},
+    ]
+
+
+def test_a_view_that_declares_nothing_fails_a_build(shop: Shop) -> None:
+    add_views(shop, '    app.add_url_rule("/cart", "cart", lambda: "cart", methods=["POST"])')
+    listed = shop.consent("routes")
+    assert listed.returncode == 0
+    assert "/cart     POST     NOTHING DECLARED\n" in listed.stdout
+    assert "1 view declares nothing." in listed.stderr
+    failed = shop.consent("routes", "--fail-undeclared")
+    assert failed.returncode == 2
+    assert failed.stdout == listed.stdout
+    assert 'add a gate or @ungated("why") to: POST /cart' in failed.stderr
+
+
+@pytest.mark.parametrize("key", ["replis", "replies"])
+def test_check_looks_at_jobs_too(shop: Shop, key: str) -> None:
+    add_jobs(shop, key)
+    assert shop.consent("upgrade").returncode == 0
+    done = shop.consent("check")
+    if key == "replies":
+        assert "gates      ok" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert "the job shop_app.remind requires 'replis'" in " ".join(done.stderr.split())
+        assert "(unknown)" in shop.consent("routes").stdout
