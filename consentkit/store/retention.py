@@ -1,7 +1,8 @@
 """Retention by purpose (GDPR 5(1)(e)): superseded answers go when their purpose's time is over.
 
 The last answer of every actor stays, whatever its age: a no holds until a later yes, and the state needs its
-evidence. What goes is sealed, and listed by leaf index in a record, as in an erasure.
+evidence. So does the use of an exception, for which the operator is accountable. What goes is sealed, and listed
+by leaf index in a record, as in an erasure.
 """
 
 # ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
@@ -26,7 +27,8 @@ _SHORTEST_MONTH = 28
 _SUPERSEDED = (
     f"SELECT e.subject_key, e.event_id, l.leaf_index, e.recorded_us FROM {_P}event e "
     f"JOIN {_P}leaf l ON l.bucket = e.bucket AND l.event_id = e.event_id "
-    "WHERE e.bucket = ? AND e.kind = 'purpose' AND e.item = ? AND e.action <> 'requested' AND e.recorded_us <= ? "
+    "WHERE e.bucket = ? AND e.kind = 'purpose' AND e.item = ? AND e.recorded_us <= ? "
+    "AND e.action NOT IN ('requested', 'exception_used') "
     f"AND NOT EXISTS (SELECT 1 FROM {_P}state t WHERE t.bucket = e.bucket AND t.subject_key = e.subject_key "
     "AND t.event_id = e.event_id) ORDER BY e.subject_key, e.event_id"
 )

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import greenlet
@@ -18,6 +19,7 @@ import pytest
 from ledgers import OnPostgresql, OnSqlite, ShiftedClock, Suite, catalog, open_kit
 
 from consentkit import (
+    CatalogError,
     ChoiceRejected,
     ConsentKitError,
     ConsentMissing,
@@ -31,6 +33,7 @@ from consentkit import (
 from consentkit.core.terms import Basis
 from consentkit.kit import Kit
 from consentkit.kit_exception import Opening, _entered
+from consentkit.kit_file import load
 
 GROUNDS = [
     ExceptionGround("court_order", title="Order of a court", source="GDPR 6(1)(c)"),
@@ -115,6 +118,21 @@ class ExceptionSuite(Suite):
         assert kit.of("u-1").decide("account").reason == Reason.ERASED
         assert kit.ledger.of_subject("u-1")[-1].action == "exception_used"
         assert kit.ledger.verify().faults == []
+
+    def test_retention_leaves_it_for_the_auditor(self, url: str, clock: ShiftedClock) -> None:
+        kit = open_kit(
+            url, catalog(purposes=[Purpose("news", retention="P1M")], exceptions=GROUNDS[:1]), clock=clock
+        )
+        kit.give("u-1", "news")
+        kit.withdraw("u-1", "news")
+        with order(kit, purposes="news"):
+            pass
+        kit.ledger.seal()
+        clock.shift_us += 60 * 24 * 3600 * 1_000_000
+        assert kit.purge_events() == 1
+        said = [event.action for event in kit.ledger.of_subject("u-1")]
+        assert said[:2] == ["withdrawn", "exception_used"]
+        kit.runtime.dispose()
 
     def test_the_signal_is_sent(self, kit: Kit) -> None:
         heard: list[str] = []
@@ -248,7 +266,7 @@ class ExceptionSuite(Suite):
         assert len(kit.ledger.of_subject("u-1")) == 2
 
     def test_grounds_are_a_closed_list(self, kit: Kit) -> None:
-        with pytest.raises(ChoiceRejected, match="no ground 'curiosity'.*court_order, vital"):
+        with pytest.raises(ChoiceRejected, match=r"no ground 'curiosity'.*court_order, vital"):
             kit.exception("curiosity", subject="u-1", purposes="news", reference="1", operator="1")
         with pytest.raises(ChoiceRejected, match="'vital' does not open 'news', only third_party"):
             kit.exception("vital", subject="u-1", purposes="news", reference="1", operator="1")
@@ -511,3 +529,34 @@ class TestSqlite(OnSqlite, ExceptionSuite): ...
 
 
 class TestPostgresql(OnPostgresql, ExceptionSuite): ...
+
+
+def test_grounds_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "consent.toml").write_text("""
+        [controller]
+        name = "A"
+        contact = "a@example.org"
+        [site]
+        name = "S"
+        [purposes.disclosure]
+        title = "Disclosure"
+        [exceptions.court_order]
+        title = {en = "Order of a court", de = "Gerichtsbeschluss"}
+        description = "Where a court orders it."
+        source = "GDPR 6(1)(c)"
+        purposes = ["disclosure"]
+        [exceptions.merger]
+        title = "Merger"
+        """)
+    found = load(tmp_path / "consent.toml").exceptions
+    assert list(found) == ["court_order", "merger"]
+    title = {"en": "Order of a court", "de": "Gerichtsbeschluss"}
+    assert found["court_order"] == ExceptionGround(
+        "court_order", title, "Where a court orders it.", "GDPR 6(1)(c)", ["disclosure"]
+    )
+    assert found["merger"].purposes == ()
+
+
+def test_a_ground_that_is_declared_twice() -> None:
+    with pytest.raises(CatalogError, match=r"exceptions\.vital: is declared twice"):
+        catalog(purposes=PURPOSES, exceptions=[GROUNDS[1], GROUNDS[1]])
