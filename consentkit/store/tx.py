@@ -55,7 +55,8 @@ class PostgresqlTx:
 
     def run(self, sql: str, params: Params = ()) -> Rows:
         self._cursor.execute(_marks(sql), params)
-        return self._cursor.fetchall() if self._cursor.description else []
+        # `description` would make an object for every column of every result
+        return self._cursor.fetchall() if self._cursor.pgresult.nfields else []
 
     def count(self, sql: str, params: Params = ()) -> int:
         self._cursor.execute(_marks(sql), params)
