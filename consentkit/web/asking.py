@@ -76,7 +76,7 @@ def answer(state: State) -> Response:
     if identify(state).account is None:
         remember(state, response, subject)
     hint(state, response, hint_value(state, now))
-    expire_cookies(state, response, [] if asked.yes else [asked.purpose.key])
+    expire_cookies(state, response)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -21,14 +21,12 @@ from consentkit.core.catalog import Catalog, Cookie
 from consentkit.core.gate import Decision
 from consentkit.kit_gated import blocked
 from consentkit.web.current import current
-from consentkit.web.identity import HINT, SEEN
-from consentkit.web.set_cookie import SetCookie, name_of, parse
+from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse
 from consentkit.web.state import state_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-OURS = frozenset({"consent", "__Host-consent", "__Secure-consent", HINT, SEEN})
 _MEMOS = ("consentkit.identity", "consentkit.state")
 _NAMES_AT_MOST = 100
 
@@ -65,7 +63,9 @@ class CookieGuard:
             return self._decided(environ, headers)
         except Exception as error:
             _failed(error)
-            return [h for h in headers if h[0].lower() != "set-cookie" or self._necessary(name_of(h[1]))]
+            return [
+                h for h in headers if h[0].lower() != "set-cookie" or is_necessary(self._app, name_of(h[1]))
+            ]
 
     def _decided(self, environ: WSGIEnvironment, headers: HeaderList) -> HeaderList:
         catalog = state_of(self._app).kit.catalog
@@ -75,7 +75,7 @@ class CookieGuard:
             if name.lower() != "set-cookie":
                 continue
             cookie = parse(value)
-            if cookie.deletes or self._necessary(cookie.name):
+            if cookie.deletes or is_necessary(self._app, cookie.name):
                 continue
             if purposes := purposes_of(catalog, cookie, _host(environ)):
                 wanted[value] = purposes
@@ -86,14 +86,6 @@ class CookieGuard:
             dropped |= self._denied(environ, wanted)
             headers = _for_one_person(headers)
         return [h for h in headers if h[0].lower() != "set-cookie" or h[1] not in dropped]
-
-    def _necessary(self, name: str) -> bool:
-        """Session, remember-me and our own: without them nothing would remember a no either."""
-        app = self._app
-        if name in OURS or name == app.config.get("SESSION_COOKIE_NAME"):
-            return True
-        remembers = getattr(app, "login_manager", None) is not None  # Flask-Login
-        return remembers and name == app.config.get("REMEMBER_COOKIE_NAME", "remember_token")
 
     def _denied(self, environ: WSGIEnvironment, wanted: Mapping[str, tuple[str, ...]]) -> set[str]:
         """The headers none of whose purposes is allowed. What cannot be asked is denied."""

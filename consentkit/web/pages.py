@@ -9,6 +9,7 @@ from flask import Response, jsonify, make_response, render_template, request, ur
 from consentkit.web.announcements import hiding_rules, to_show
 from consentkit.web.cross_site import safe_next
 from consentkit.web.current import current, signals
+from consentkit.web.expiry import expire_cookies
 from consentkit.web.problems import page_context, title_of, wants_html
 from consentkit.web.standing import standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
@@ -17,7 +18,10 @@ from consentkit.web.state import BLUEPRINT, State
 def preferences(state: State) -> Response:
     """What is asked, what was answered, and every button."""
     saved, outdated = "saved" in request.args, "outdated" in request.args
-    return preferences_page(state, saved=saved, outdated=outdated, target=safe_next(request.args.get("next")))
+    target = safe_next(request.args.get("next"))
+    response = preferences_page(state, saved=saved, outdated=outdated, target=target)
+    expire_cookies(state, response)
+    return response
 
 
 def preferences_page(
@@ -48,7 +52,9 @@ def preferences_page(
 def status(state: State) -> Response:
     """`GET /consent/status`: the visitor's standing as JSON, with what is announced to this very person."""
     said = standing_json(state, standing(state))
-    return _private(jsonify({**said, "announcements": to_show(state)}))
+    response = jsonify({**said, "announcements": to_show(state)})
+    expire_cookies(state, response)
+    return _private(response)
 
 
 def state_css(state: State) -> Response:

@@ -1,4 +1,4 @@
-"""Reading a `Set-Cookie` header as browsers do (RFC 6265, 5.2 and 5.3)."""
+"""`Set-Cookie` headers, read as browsers do (RFC 6265, 5.2 and 5.3), and the names that are necessary by themselves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from flask import Flask
 from werkzeug.http import parse_date
 
+from consentkit.web.identity import HINT, SEEN
+
+OURS = frozenset({"consent", "__Host-consent", "__Secure-consent", HINT, SEEN})
 _SECONDS = re.compile(r"-?\d+", re.ASCII)
 _WHITESPACE = " \t"
 
@@ -47,3 +51,11 @@ def name_of(header: str) -> str:
     """The name; empty where there is none."""
     name, equals, _ = header.partition(";")[0].partition("=")
     return name.strip(_WHITESPACE) if equals else ""
+
+
+def is_necessary(app: Flask, name: str) -> bool:
+    """Session, remember-me and our own cookies: without them nothing would remember a no either."""
+    if name in OURS or name == app.config.get("SESSION_COOKIE_NAME"):
+        return True
+    remembers = getattr(app, "login_manager", None) is not None  # Flask-Login
+    return remembers and name == app.config.get("REMEMBER_COOKIE_NAME", "remember_token")
