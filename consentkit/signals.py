@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
+from types import CoroutineType
 from typing import Any
 
 from blinker import Namespace, Signal
@@ -32,9 +32,10 @@ def tell(signal: Signal, sender: object, **said: Any) -> None:
         return
     for receiver in signal.receivers_for(sender):
         try:
-            if inspect.iscoroutinefunction(receiver):
+            made = receiver(sender, **said)
+            if isinstance(made, CoroutineType):
+                made.close()
                 raise TypeError("a receiver of a signal is a plain function, not a coroutine")
-            receiver(sender, **said)
         except Exception as error:
             logs.log(
                 logging.ERROR,

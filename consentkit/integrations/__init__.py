@@ -1,0 +1,1 @@
+"""What connects consentkit with other libraries. Each module needs an extra."""
