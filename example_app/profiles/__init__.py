@@ -1,4 +1,5 @@
-"""Five services, each one `consent.toml`, its texts, and a few lines of Python: `python -m example_app.profiles.<name>`.
+"""Five services, each one `consent.toml`, its texts, and a few lines of Python.
 
-They are sketches of services, not sites: a view answers with a sentence, and what counts is whether it answers.
+`python -m example_app.profiles.<name>` serves one. They are sketches of services, not sites: a view answers with a
+sentence, and what counts is whether it answers.
 """

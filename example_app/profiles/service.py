@@ -22,9 +22,9 @@ def make(
     folder: Path,
     config: Mapping[str, Any] | None = None,
     instance_path: str | os.PathLike[str] | None = None,
-    **kit: Any,
+    kit: ConsentKit | None = None,
 ) -> tuple[Flask, ConsentKit]:
-    """An app and a kit on `folder/consent.toml`; the kit is not yet on the app, so that loaders can be added.
+    """An app, and `kit` or one of `folder/consent.toml`; not yet on the app, so that loaders can be added.
 
     Signing in is a form field, as these are sketches: `POST /sign-in` with `account=u-1`, `POST /sign-out`.
     """
@@ -34,7 +34,7 @@ def make(
     app.config.update(SESSION_COOKIE_SAMESITE="Lax", SESSION_COOKIE_HTTPONLY=True)
     app.config.update(SECRET_KEY=os.environ.get("EXAMPLE_SECRET") or secrets.token_hex(32))
     app.config.update(config or {})
-    consent = ConsentKit.from_file(folder / "consent.toml", **kit)
+    consent = kit or ConsentKit.from_file(folder / "consent.toml")
     consent.subject_loader(lambda: session.get("account"))
     app.before_request(_only_from_here)
     app.add_url_rule("/sign-in", view_func=sign_in, methods=["POST"])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from http.cookiejar import CookieJar
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlencode, urlsplit
-from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, Request, build_opener
+from urllib.parse import urlsplit
 
 import pytest
+from browsing import Browser
 from flask import Flask
 from releases import DATE, START, Site, form_in, version
 
@@ -20,52 +16,6 @@ from consentkit import Policy, PolicyVersion
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 LISTED = ("tick", "button", "continued_use")
-
-
-class Answer:
-    """Status, where it leads, text."""
-
-    def __init__(self, response: Any) -> None:
-        self.status: int = response.status
-        self.location: str | None = response.headers.get("Location")
-        self.text: str = response.read().decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class _Stay(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-class Browser:
-    """A browser that keeps cookies, says where a form came from, and does not follow redirects."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._opener = build_opener(HTTPCookieProcessor(CookieJar()), _Stay())
-
-    def get(self, path: str, accept: str = "text/html") -> Answer:
-        return self._send(Request(self._url + path, headers={"Accept": accept}))
-
-    def post(self, path: str, form: dict[str, Any], accept: str = "text/html") -> Answer:
-        headers = {"Accept": accept, "Sec-Fetch-Site": "same-origin"}
-        body = urlencode(form, doseq=True).encode()
-        return self._send(Request(self._url + path, body, headers))
-
-    def _send(self, request: Request) -> Answer:
-        try:
-            with self._opener.open(request, timeout=20) as response:
-                return Answer(response)
-        except HTTPError as error:
-            with error:
-                return Answer(error)
-
-    def accept(self, path: str, **changed: Any) -> Answer:
-        """Open the acceptance page and press its button."""
-        return self.post(urlsplit(path).path, form_in(self.get(path).text, **changed))
 
 
 @pytest.fixture

@@ -1,0 +1,217 @@
+"""A vendor of sensors: what its policy promises is what the service does. Tests are named by the promise's number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from browsing import Browser
+from flask import Flask
+
+from consentkit import Age, ConsentKit, ConsentMissing, GuardianNeeded
+from consentkit.testing import FrozenClock, frozen_clock, prepare, temporary_database
+from example_app.profiles import iot_vendor
+from example_app.profiles.iot_vendor import ask_night_desk, weekly_report
+
+START = datetime(2027, 1, 10, tzinfo=UTC)
+SECOND_POLICY, THIRD_POLICY = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 9, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+class Service:
+    """The service as it runs, release after release, on one ledger."""
+
+    app: Flask
+    kit: ConsentKit
+    clock: FrozenClock
+
+    def __init__(self, folder: Path, serve: Callable[[Flask], str]) -> None:
+        self._folder, self._serve, self._open = folder, serve, ExitStack()
+
+    def release(self, at: datetime, versions: int) -> Service:
+        """A release whose privacy policy has so many versions."""
+        catalog = ConsentKit.from_file(iot_vendor.FOLDER / "consent.toml").catalog
+        policy = catalog.policies["privacy"]
+        held_back = replace(policy, versions=tuple(policy.versions)[:versions])
+        kit = ConsentKit(catalog=replace(catalog, policies={"privacy": held_back}))
+        self.app = iot_vendor.create_app(
+            {"TESTING": True, "SECRET_KEY": "scenario", **temporary_database(self._folder)},
+            instance_path=self._folder,
+            kit=kit,
+        )
+        self.kit = kit
+        self.clock = self._open.enter_context(frozen_clock(self.app, at))
+        prepare(self.app)
+        return self
+
+    def browser(self, account: str | None = None, **headers: str) -> Browser:
+        """A visitor's browser, or one in which an account is signed in."""
+        made = Browser(self._serve(self.app), **headers)
+        if account is not None:
+            assert made.post("/sign-in", {"account": account}).status == 200
+        return made
+
+    def events(self, subject: str) -> list[tuple[str, str, str | None, str | None]]:
+        """Action, item, version and method of what a subject said."""
+        with self.app.app_context():
+            return [(e.action, e.item, e.version, e.method) for e in self.kit.ledger.of_subject(subject)]
+
+    def close(self) -> None:
+        """Let the clocks go."""
+        self._open.close()
+
+
+@pytest.fixture
+def service(tmp_path: Path, live_server: Callable[[Flask], str]) -> Iterator[Service]:
+    made = Service(tmp_path, live_server).release(START, versions=2)
+    yield made
+    made.close()
+
+
+def test_2_1_acts_of_acceptance_are_kept_apart_and_use_is_no_consent(service: Service) -> None:
+    ada = service.browser("ada")
+    assert ada.get("/portal").status == 303
+    assert ada.accept("/consent/accept/privacy").status == 303
+    assert service.events("ada")[-1][:1] + service.events("ada")[-1][3:] == ("accepted", "tick")
+    assert ada.get("/portal").status == 200
+    for _ in range(3):
+        ada.get("/map")
+    assert ada.get("/map/positions", accept="application/json").json["reason"] == "NO_ANSWER"
+
+
+def test_2_2_the_question_is_put_where_the_data_is_collected(service: Service) -> None:
+    ada = service.browser("ada")
+    page = ada.get("/map").text
+    assert "position of the device" in page
+    with service.app.app_context():
+        notice = service.kit.purpose_notice("location")
+    yes = {"ask": "location", "decision": "save", "purpose": "location", "notice": notice.digest}
+    assert ada.post("/consent", yes).status == 303
+    assert ada.get("/map/positions").status == 200
+    with service.app.app_context():
+        (event,) = service.kit.ledger.of_subject("ada")
+        assert (event.item, event.version, event.notice) == ("location", "1", notice.digest)
+        assert service.kit.document(notice.digest) is not None
+
+
+@pytest.mark.parametrize(
+    ("place", "alone", "guarded"), [("DE", 16, 15), ("BE", 14, 13), ("IN", 18, 17), ("US", 14, 13)]
+)
+def test_2_3_children_by_the_stricter_of_fourteen_and_the_law(
+    service: Service, place: str, alone: int, guarded: int
+) -> None:
+    with service.app.app_context():
+        service.kit.learn("grown", age=Age(years=alone), jurisdiction=place)
+        service.kit.learn("kid", age=Age(years=guarded), jurisdiction=place)
+        service.kit.give("grown", "location")
+        with pytest.raises(GuardianNeeded):
+            service.kit.give("kid", "location")
+    assert service.browser("grown").get("/map/positions").status == 200
+    blocked = service.browser("kid").get("/map/positions", accept="application/json")
+    assert (blocked.status, blocked.json["reason"]) == (403, "GUARDIAN_REQUIRED")
+    assert service.events("kid") == []
+
+
+def test_2_5_what_is_no_personal_data_alone_is_so_when_it_is_combined(service: Service) -> None:
+    ada = service.browser("ada")
+    assert ada.get("/logs").status == 200
+    assert ada.get("/logs/joined", accept="application/json").json["item"] == "usage_profile"
+    with service.app.app_context():
+        service.kit.give("ada", "usage_profile")
+    assert ada.get("/logs/joined").json == {"ada": 3}
+
+
+def test_2_6_accept_all_does_not_send_data_abroad(service: Service) -> None:
+    ada = service.browser("ada")
+    assert ada.post("/consent", {"decision": "accept-all"}).status == 303
+    with service.app.app_context():
+        assert service.kit.of("ada").allows("statistics")
+        with pytest.raises(ConsentMissing):
+            ask_night_desk("ada", "it blinks")
+        ada.post("/consent", {"decision": "save", "purpose": "transfer_abroad"})
+        assert ask_night_desk("ada", "it blinks") == "ada asks: it blinks"
+
+
+def test_2_7_a_withdrawal_changes_the_future_only(service: Service) -> None:
+    with service.app.app_context():
+        service.kit.give("ada", "location")
+        service.kit.give("ada", "usage_profile")
+        before = START + DAY
+        service.clock.move(before + DAY)
+        service.kit.withdraw("ada", "location")
+        assert service.kit.of("ada").decide("location").reason == "WITHDRAWN"
+        assert service.kit.of("ada").decide("location", at=before).allowed
+        assert weekly_report("ada") == "A report for ada."
+
+
+def test_2_7_without_its_core_purpose_the_service_is_closed(service: Service) -> None:
+    ada = service.browser("ada")
+    ada.accept("/consent/accept/privacy")
+    with service.app.app_context():
+        service.kit.give("ada", "location")
+        service.kit.withdraw("ada", "portal")
+    for path in ("/portal", "/map", "/map/positions"):
+        assert ada.get(path).status == 403, path
+    again = service.browser("ada")
+    assert again.get("/portal", accept="application/json").json["reason"] == "WITHDRAWN"
+    assert again.get("/logs").status == 200
+
+
+def test_2_8_a_major_change_may_be_agreed_to_by_use_but_less_rights_never(service: Service) -> None:
+    service.browser("ada").accept("/consent/accept/privacy")
+    service.release(START + DAY, versions=3)
+    with service.app.app_context():
+        assert list(service.kit.to_tell("privacy")) == ["ada"]
+        service.kit.notified("ada", "privacy", version="2")
+        assert list(service.kit.to_tell("privacy")) == []
+    ada = service.browser("ada")
+    assert ada.get("/portal").status == 200, "the old version governs until the new one is in force"
+    service.clock.move(SECOND_POLICY + DAY)
+    assert service.browser("ada").get("/portal").status == 200
+    assert service.events("ada")[-1] == ("accepted", "privacy", "2", "continued_use")
+    service.release(SECOND_POLICY + 2 * DAY, versions=4)
+    with service.app.app_context():
+        assert list(service.kit.to_tell("privacy")) == ["ada"]
+        service.kit.notified("ada", "privacy", version="3")
+    service.clock.move(THIRD_POLICY + DAY)
+    led = service.browser("ada").get("/portal")
+    assert (led.status, (led.location or "").split("?")[0]) == (303, "/consent/accept/privacy")
+    assert service.browser("ada").accept("/consent/accept/privacy").status == 303
+    assert service.browser("ada").get("/portal").status == 200
+
+
+def test_2_9_every_version_stays_readable_with_what_changed(service: Service) -> None:
+    service.release(START + DAY, versions=4)
+    visitor = service.browser()
+    assert "Nobody but us." in visitor.get("/consent/policies/privacy/1").text
+    assert "two years" in visitor.get("/consent/policies/privacy/3").text
+    changes = visitor.get("/consent/policies/privacy/2/diff").text
+    assert "Nobody but us" in changes
+    assert "support desk" in changes
+
+
+def test_2_12_everything_refused_leaves_a_site_that_works(service: Service) -> None:
+    visitor = service.browser()
+    assert "_manuals" not in visitor.get("/manual").cookies, "dropped on the way out"
+    visitor.post("/consent", {"decision": "reject-all"})
+    page = visitor.get("/manual")
+    assert page.status == 200
+    assert "_manuals" not in page.cookies | visitor.cookies
+    assert 'type="text/plain"' in page.text
+    assert "<iframe" not in page.text.split("<template")[0]
+    visitor.post("/consent", {"decision": "accept-all"})
+    assert "_manuals" in visitor.get("/manual").cookies
+    visitor.post("/consent", {"decision": "withdraw-all"})
+    assert "_manuals" not in visitor.cookies
+    assert "_manuals" not in visitor.get("/manual").cookies
+
+
+def test_2_12_the_browsers_signal_opts_out(service: Service) -> None:
+    with service.app.app_context():
+        service.kit.learn("ada", age=Age(years=40), jurisdiction="US-CA")
+    assert "_manuals" in service.browser("ada").get("/manual").cookies, "California: allowed until a no"
+    assert "_manuals" not in service.browser("ada", **{"Sec-GPC": "1"}).get("/manual").cookies
