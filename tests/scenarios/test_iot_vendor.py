@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from browsing import Browser
 from flask import Flask
+from services import Service
 
-from consentkit import Age, ConsentKit, ConsentMissing, GuardianNeeded
-from consentkit.testing import FrozenClock, frozen_clock, prepare, temporary_database
+from consentkit import Age, ConsentMissing, GuardianNeeded
 from example_app.profiles import iot_vendor
 from example_app.profiles.iot_vendor import ask_night_desk, weekly_report
 
@@ -22,52 +19,9 @@ SECOND_POLICY, THIRD_POLICY = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 9
 DAY = timedelta(days=1)
 
 
-class Service:
-    """The service as it runs, release after release, on one ledger."""
-
-    app: Flask
-    kit: ConsentKit
-    clock: FrozenClock
-
-    def __init__(self, folder: Path, serve: Callable[[Flask], str]) -> None:
-        self._folder, self._serve, self._open = folder, serve, ExitStack()
-
-    def release(self, at: datetime, versions: int) -> Service:
-        """A release whose privacy policy has so many versions."""
-        catalog = ConsentKit.from_file(iot_vendor.FOLDER / "consent.toml").catalog
-        policy = catalog.policies["privacy"]
-        held_back = replace(policy, versions=tuple(policy.versions)[:versions])
-        kit = ConsentKit(catalog=replace(catalog, policies={"privacy": held_back}))
-        self.app = iot_vendor.create_app(
-            {"TESTING": True, "SECRET_KEY": "scenario", **temporary_database(self._folder)},
-            instance_path=self._folder,
-            kit=kit,
-        )
-        self.kit = kit
-        self.clock = self._open.enter_context(frozen_clock(self.app, at))
-        prepare(self.app)
-        return self
-
-    def browser(self, account: str | None = None, **headers: str) -> Browser:
-        """A visitor's browser, or one in which an account is signed in."""
-        made = Browser(self._serve(self.app), **headers)
-        if account is not None:
-            assert made.post("/sign-in", {"account": account}).status == 200
-        return made
-
-    def events(self, subject: str) -> list[tuple[str, str, str | None, str | None]]:
-        """Action, item, version and method of what a subject said."""
-        with self.app.app_context():
-            return [(e.action, e.item, e.version, e.method) for e in self.kit.ledger.of_subject(subject)]
-
-    def close(self) -> None:
-        """Let the clocks go."""
-        self._open.close()
-
-
 @pytest.fixture
 def service(tmp_path: Path, live_server: Callable[[Flask], str]) -> Iterator[Service]:
-    made = Service(tmp_path, live_server).release(START, versions=2)
+    made = Service(iot_vendor, tmp_path, live_server).release(START, privacy=2)
     yield made
     made.close()
 
@@ -163,7 +117,7 @@ def test_2_7_without_its_core_purpose_the_service_is_closed(service: Service) ->
 
 def test_2_8_a_major_change_may_be_agreed_to_by_use_but_less_rights_never(service: Service) -> None:
     service.browser("ada").accept("/consent/accept/privacy")
-    service.release(START + DAY, versions=3)
+    service.release(START + DAY, privacy=3)
     with service.app.app_context():
         assert list(service.kit.to_tell("privacy")) == ["ada"]
         service.kit.notified("ada", "privacy", version="2")
@@ -173,7 +127,7 @@ def test_2_8_a_major_change_may_be_agreed_to_by_use_but_less_rights_never(servic
     service.clock.move(SECOND_POLICY + DAY)
     assert service.browser("ada").get("/portal").status == 200
     assert service.events("ada")[-1] == ("accepted", "privacy", "2", "continued_use")
-    service.release(SECOND_POLICY + 2 * DAY, versions=4)
+    service.release(SECOND_POLICY + 2 * DAY, privacy=4)
     with service.app.app_context():
         assert list(service.kit.to_tell("privacy")) == ["ada"]
         service.kit.notified("ada", "privacy", version="3")
@@ -185,7 +139,7 @@ def test_2_8_a_major_change_may_be_agreed_to_by_use_but_less_rights_never(servic
 
 
 def test_2_9_every_version_stays_readable_with_what_changed(service: Service) -> None:
-    service.release(START + DAY, versions=4)
+    service.release(START + DAY, privacy=4)
     visitor = service.browser()
     assert "Nobody but us." in visitor.get("/consent/policies/privacy/1").text
     assert "two years" in visitor.get("/consent/policies/privacy/3").text

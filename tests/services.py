@@ -1,0 +1,60 @@
+"""A service of `example_app.profiles` as it runs: release after release on one ledger, and a clock that is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from browsing import Browser
+from flask import Flask
+
+from consentkit import ConsentKit
+from consentkit.testing import FrozenClock, frozen_clock, prepare, temporary_database
+
+
+class Service:
+    """`profile` is the service's module."""
+
+    app: Flask
+    kit: ConsentKit
+    clock: FrozenClock
+
+    def __init__(self, profile: Any, folder: Path, serve: Callable[[Flask], str]) -> None:
+        self._profile, self._folder, self._serve, self._open = profile, folder, serve, ExitStack()
+
+    def release(self, at: datetime, **versions: int) -> Service:
+        """A new process at that moment. `privacy=2`: of this policy there are two versions so far."""
+        catalog = ConsentKit.from_file(self._profile.FOLDER / "consent.toml").catalog
+        known = {
+            key: replace(policy, versions=tuple(policy.versions)[: versions.get(key, 99)])
+            for key, policy in catalog.policies.items()
+        }
+        self.kit = ConsentKit(catalog=replace(catalog, policies=known))
+        self.app = self._profile.create_app(
+            {"TESTING": True, "SECRET_KEY": "scenario", **temporary_database(self._folder)},
+            instance_path=self._folder,
+            kit=self.kit,
+        )
+        self.clock = self._open.enter_context(frozen_clock(self.app, at))
+        prepare(self.app)
+        return self
+
+    def browser(self, account: str | None = None, **headers: str) -> Browser:
+        """A visitor's browser, or one in which an account is signed in."""
+        made = Browser(self._serve(self.app), **headers)
+        if account is not None:
+            assert made.post("/sign-in", {"account": account}).status == 200
+        return made
+
+    def events(self, subject: str) -> list[tuple[str, str, str | None, str | None]]:
+        """Action, item, version and method of what a subject said."""
+        with self.app.app_context():
+            return [(e.action, e.item, e.version, e.method) for e in self.kit.ledger.of_subject(subject)]
+
+    def close(self) -> None:
+        """Let the clocks go."""
+        self._open.close()
