@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from consentkit.core.errors import ConsentKitError
+from consentkit.core.webhooks import Secrets, Webhooks
 
 PREFIX = "CONSENTKIT_"
 COOKIE_GUARDS = ("report", "strict", "off")
@@ -43,6 +44,15 @@ class Settings:
     inline: bool = False
     """Write the head script and the banner's style into the page instead of linking them."""
 
+    webhook_secrets: Secrets | None = field(default=None, repr=False)
+    """Secrets by party, `{"mailer": "whsec_…"}`, or lists with the newest first. Default: nobody is told."""
+
+    webhook_networks: Sequence[str] = ()
+    """Networks that are not public and may be told all the same, such as `["10.1.0.0/16"]`."""
+
+    webhook_ca: str | None = None
+    """A PEM file of the authorities to trust for webhooks. Default: those that certifi lists."""
+
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Settings:
         """The settings of an app. Raises ConsentKitError for an unknown key or a value of the wrong type."""
@@ -63,4 +73,10 @@ class Settings:
             )
         if settings.cookie_guard not in COOKIE_GUARDS:
             raise ConsentKitError(f"CONSENTKIT_COOKIE_GUARD is one of {', '.join(COOKIE_GUARDS)}")
+        _ = settings.webhooks
         return settings
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The three settings, read. Raises ConsentKitError."""
+        return Webhooks.read(self.webhook_secrets, self.webhook_networks, self.webhook_ca)

@@ -175,6 +175,7 @@ class ConsentKit(Kit):
             "log_key": settings.log_key,
             "log_anchor": settings.log_anchor,
             "erasure_journal": settings.erasure_journal,
+            "webhooks": settings.webhooks,
         }
         if self._engine is not None:
             return Runtime.of_engine(self._catalog, self._engine, **keys)

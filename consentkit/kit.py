@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ from sqlalchemy.exc import ArgumentError
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.notice import Notice
+from consentkit.core.webhooks import Secrets, Webhooks
+from consentkit.kit_deliveries import RecipientVerbs
 from consentkit.kit_exception import LawfulExceptions
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load
@@ -23,7 +25,7 @@ from consentkit.runtime import Runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kit(Verbs, LawfulExceptions, Answers):
+class Kit(Verbs, LawfulExceptions, RecipientVerbs, Answers):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 
     def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:
@@ -50,7 +52,7 @@ class Kit(Verbs, LawfulExceptions, Answers):
         return self.runtime.notice(locale)
 
     def purpose_notice(self, key: str, locale: str | None = None) -> Notice:
-        """What is shown where the data of one purpose is collected, with its digest. Raises UnknownPurpose."""
+        """What is shown where one purpose or category is asked by itself, with its digest. Raises UnknownPurpose."""
         return self.runtime.purpose_notice(key, locale)
 
     def gated(
@@ -69,11 +71,19 @@ class Kit(Verbs, LawfulExceptions, Answers):
         return gated(lambda: self, items, subject, skip=skip, tenant=tenant, scope=scope, kit=self)
 
 
-def open_kit(catalog: str | PathLike[str] | Catalog, url: str, *, key: str | bytes | None = None) -> Kit:
+def open_kit(
+    catalog: str | PathLike[str] | Catalog,
+    url: str,
+    *,
+    key: str | bytes | None = None,
+    webhook_secrets: Secrets | None = None,
+    webhook_networks: Sequence[str] = (),
+) -> Kit:
     """Open a ledger with no Flask: `consentkit.open("consent.toml", "postgresql://…")`.
 
     On a SQLite URL tables are made and the catalogue is published; elsewhere run `flask consent upgrade` and
-    `publish` first. `key`: CONSENTKIT_KEY where there is no key file. Raises CatalogError, ConsentKitError.
+    `publish` first. `key`: CONSENTKIT_KEY where there is no key file; `webhook_…`: the settings of these names,
+    for `deliver`. Raises CatalogError, ConsentKitError.
     """
     loaded = catalog if isinstance(catalog, Catalog) else load(catalog)
     try:
@@ -82,6 +92,7 @@ def open_kit(catalog: str | PathLike[str] | Catalog, url: str, *, key: str | byt
         raise ConsentKitError(
             "the database URL is not one, write sqlite:////path/file or postgresql://host/name"
         ) from None
-    runtime = Runtime.of_url(loaded, url, key=key, prepare=sqlite)
+    webhooks = Webhooks.read(webhook_secrets, webhook_networks)
+    runtime = Runtime.of_url(loaded, url, key=key, webhooks=webhooks, prepare=sqlite)
     runtime.ensure()
     return Kit(runtime)

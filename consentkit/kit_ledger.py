@@ -73,8 +73,11 @@ class Ledger:
         """Hand the events sealed since the last time to `handle`, in order, each at least once.
 
         The place is kept under `name`. A handler that raises is tried again later with the same event; pauses
-        grow up to a day. Without a sealer at work call `seal` first. Raises StoreUnavailable.
+        grow up to a day. Without a sealer at work call `seal` first. Raises StoreUnavailable, ValueError for a name
+        of our own.
         """
+        if name.startswith("consentkit:"):
+            raise ValueError("names of followers that begin with consentkit: are ours")
         self._seal_first()
         now_us = self._runtime.clock.now()
         return follow(self._runtime.database, self._runtime.reader, name, handle, now_us, tenant=tenant)

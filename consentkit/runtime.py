@@ -14,9 +14,10 @@ from sqlalchemy import Engine
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import StoreUnavailable
-from consentkit.core.notice import Notice, notice_of, purpose_notice, revision_of
+from consentkit.core.notice import Notice, category_notice, notice_of, purpose_notice, revision_of
 from consentkit.core.published import Published
 from consentkit.core.rulebook import Rulebook, rulebook
+from consentkit.core.webhooks import Webhooks
 from consentkit.logs import log
 from consentkit.store import publishing, schema
 from consentkit.store.clock import Clock
@@ -26,6 +27,7 @@ from consentkit.store.journal import JOURNAL_FILE, Journal
 from consentkit.store.keys import Keyed, load_key
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.log_keys import LogKeys, load_log_keys
+from consentkit.store.outbox import register
 from consentkit.store.reading import LedgerReader
 from consentkit.store.restoring import Lost, begin_new_log
 from consentkit.store.sealing import Progress, Sealed, Sealer
@@ -40,6 +42,7 @@ class Keys(TypedDict, total=False):
     log_key: str | None
     log_anchor: str | None
     erasure_journal: str | None
+    webhooks: Webhooks
     prepare: bool
 
 
@@ -59,6 +62,7 @@ class Runtime:
         log_key: str | None = None,
         log_anchor: str | None = None,
         erasure_journal: str | None = None,
+        webhooks: Webhooks | None = None,
         prepare: bool = False,
         clock: Clock | None = None,
     ) -> None:
@@ -66,6 +70,7 @@ class Runtime:
         self.clock = clock or Clock()
         self._key, self._log, self._prepare = key, (log_key, log_anchor), prepare
         self._journal = erasure_journal
+        self.webhooks = webhooks or Webhooks()
         self._lock = threading.RLock()
         self._ready = False
         self._published = Published()
@@ -97,7 +102,7 @@ class Runtime:
     @cached_property
     def writer(self) -> LedgerWriter:
         """Appends."""
-        return LedgerWriter(self.database, self.keyed, self.clock)
+        return LedgerWriter(self.database, self.keyed, self.clock, keeps_ids=bool(self._told))
 
     @cached_property
     def reader(self) -> LedgerReader:
@@ -134,12 +139,22 @@ class Runtime:
 
     def publish(self) -> list[publishing.Step]:
         """Store texts and catalogue. Raises CatalogError when a published text or version was changed."""
-        steps = publishing.publish(self.catalog, self.database, self.clock.now())
+        steps = self._publish()
         if steps:
             log(logging.INFO, "published", "published %(count)d changes of the catalogue", count=len(steps))
         with self._lock:
             self._ready, self._rulebook = False, None
         return steps
+
+    def _publish(self) -> list[publishing.Step]:
+        """Parties with a webhook are told of what is recorded from now on, so they are entered first."""
+        if self._told:
+            self.database.write(lambda tx: register(tx, self._told))
+        return publishing.publish(self.catalog, self.database, self.clock.now())
+
+    @cached_property
+    def _told(self) -> tuple[str, ...]:
+        return tuple(party.key for party in self.catalog.parties.values() if party.webhook)
 
     def plan(self) -> list[publishing.Step]:
         """What `publish` would change."""
@@ -166,7 +181,7 @@ class Runtime:
             schema.check(have)
         _ = self.keyed
         if self._prepare and not self.database.read(lambda tx: publishing.is_published(self.catalog, tx)):
-            publishing.publish(self.catalog, self.database, self.clock.now())
+            self._publish()
         if not self.database.read(lambda tx: publishing.is_published(self.catalog, tx)):
             raise StoreUnavailable("this catalogue is not published: run `flask consent publish`")
         self._published = self.database.read(publishing.read_published)
@@ -216,12 +231,15 @@ class Runtime:
         return self._notices[wanted]
 
     def purpose_notice(self, key: str, locale: str | None = None) -> Notice:
-        """What is shown where the data of one purpose is collected. Raises UnknownPurpose."""
-        purpose = self.catalog.purpose(key)
+        """What is shown where one purpose, or a category's switch, is asked by itself. Raises UnknownPurpose."""
         wanted = locale if locale in self.catalog.locales else self.catalog.site.default_locale
-        known = f"{purpose.key} {wanted}"
+        known = f"{key} {wanted}"
         if known not in self._notices:
-            self._notices[known] = purpose_notice(self.catalog, purpose, wanted)
+            category = self.catalog.categories.get(key)
+            if category is not None:
+                self._notices[known] = category_notice(self.catalog, category, wanted)
+            else:
+                self._notices[known] = purpose_notice(self.catalog, self.catalog.purpose(key), wanted)
         return self._notices[known]
 
     @cached_property

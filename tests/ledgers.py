@@ -23,6 +23,7 @@ from consentkit.core.catalog import (
 )
 from consentkit.core.catalog_rules import build
 from consentkit.core.terms import Basis
+from consentkit.core.webhooks import Webhooks
 from consentkit.kit import Kit
 from consentkit.proof.note import SigningKey
 from consentkit.runtime import Runtime
@@ -78,13 +79,20 @@ def make_tables(url: str) -> None:
 
 
 def open_kit(
-    url: str, what: Catalog | None = None, *, clock: Clock | None = None, publish: bool = True
+    url: str,
+    what: Catalog | None = None,
+    *,
+    clock: Clock | None = None,
+    publish: bool = True,
+    webhooks: Webhooks | None = None,
 ) -> Kit:
     """A kit on a database that has its tables, or on a new SQLite file."""
     engine = own_engine(url)
     database = Database(lambda: engine, owned=True)
     log_key = None if engine.dialect.name == "sqlite" else LOG_KEY
-    runtime = Runtime(what or catalog(), database, key=KEY, log_key=log_key, clock=clock)
+    runtime = Runtime(
+        what or catalog(), database, key=KEY, log_key=log_key, clock=clock, webhooks=webhooks
+    )
     if publish:
         if engine.dialect.name == "sqlite":
             runtime.upgrade()

@@ -1,1 +1,1 @@
-"""What connects consentkit with other libraries. Each module needs an extra."""
+"""What connects consentkit with other libraries. Most need an extra."""

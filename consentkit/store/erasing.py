@@ -14,11 +14,12 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from consentkit.core.errors import ConsentKitError
-from consentkit.core.record import BUCKETS, Answer, Event
+from consentkit.core.record import BUCKETS, Answer, Event, bucket_of
 from consentkit.core.terms import Action, Kind
 from consentkit.core.times import Duration
 from consentkit.store import sql
 from consentkit.store.database import Tx
+from consentkit.store.deliveries import confirmed
 from consentkit.store.ledger import Act, Known, LedgerWriter
 from consentkit.store.tables import PREFIX as _P
 from consentkit.store.verifying_erasure import ranges
@@ -126,7 +127,8 @@ def destroy_listed(tx: Tx, bucket: int, parts: Sequence[Sequence[Doomed]], recor
 def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:
     """Replace the ids of subjects whose erasure is older than the deadline; returns how many.
 
-    One short transaction a subject, found bucket by bucket.
+    Where recipients are told by webhook: sooner, when all of them have confirmed. One short transaction a
+    subject, found bucket by bucket.
     """
     erased_in = (
         f"SELECT tenant, subject, erased_us FROM {_P}subject WHERE bucket = ? AND erased_us IS NOT NULL"
@@ -138,4 +140,23 @@ def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:
             if deadline.after(erased_us) <= now_us:
                 writer.database.write(lambda tx, t=tenant, s=subject: writer.hide(tx, t, s))  # type: ignore[misc]
                 hidden += 1
+            elif not tenant and writer.keeps_ids:
+                hidden += hide_confirmed(writer, subject)
+    if not writer.keeps_ids:
+        writer.database.write(lambda tx: tx.count(f"DELETE FROM {_P}kept_id"))
     return hidden
+
+
+def hide_confirmed(writer: LedgerWriter, subject: str) -> bool:
+    """Replace the id of an erased subject once every recipient has confirmed the erasure; whether it was."""
+
+    def work(tx: Tx) -> bool:
+        known = writer.find(tx, "", subject, lock=True, whole=True)
+        if known is None or known.subject != subject or known.facts.erased_us is None:
+            return False
+        if not confirmed(tx, bucket_of("", subject), known.key):
+            return False
+        writer.hide(tx, "", subject)
+        return True
+
+    return writer.database.write(work)

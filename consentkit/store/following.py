@@ -81,10 +81,18 @@ def position(database: Database, name: str) -> Followed:
 
     def work(tx: Tx) -> Followed:
         tx.count(_MAKE, (name,))
-        at, failures, next_try_us, error = tx.run(_FIND, (name,))[0]
-        return Followed(name, at, 0, failures, next_try_us, error)
+        return position_in(tx, name) or Followed(name, -1)
 
-    return database.write(work)
+    return database.read(lambda tx: position_in(tx, name)) or database.write(work)
+
+
+def position_in(tx: Tx, name: str) -> Followed | None:
+    """The same inside a transaction; None for one that has never run."""
+    rows = tx.run(_FIND, (name,))
+    if not rows:
+        return None
+    at, failures, next_try_us, error = rows[0]
+    return Followed(name, at, 0, failures, next_try_us, error)
 
 
 def _failed(database: Database, name: str, failures: int, error: Exception, now_us: int) -> Followed:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from functools import cached_property
 from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consentkit.core.errors import ConsentKitError
 from consentkit.store.key_files import make_once, read_made
 
 KEY_FILE, MINIMUM_BYTES = "consentkit.key", 32
+_NONCE_BYTES = 12
 
 
 class Keyed:
@@ -30,6 +35,25 @@ class Keyed:
     def secret_hash(self, secret: str) -> bytes:
         """How an API key is stored."""
         return hmac.digest(self._key, f"api-key\0{secret}".encode(), "sha256")
+
+    def seal(self, text: str, about: str) -> bytes:
+        """Text encrypted (AES-256-GCM, random nonce). It opens only where it belongs, which `about` says."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, text.encode(), about.encode())
+
+    def unseal(self, sealed: bytes, about: str) -> str:
+        """The text again. Raises ConsentKitError: another key, another place, or it was changed."""
+        nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            return self._cipher.decrypt(nonce, rest, about.encode()).decode()
+        except (InvalidTag, ValueError):
+            raise ConsentKitError(
+                f"what is kept encrypted for {about} does not open: was CONSENTKIT_KEY changed?"
+            ) from None
+
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        return AESGCM(hmac.digest(self._key, b"consentkit/seal", "sha256"))
 
     @property
     def fingerprint(self) -> str:

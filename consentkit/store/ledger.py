@@ -57,10 +57,13 @@ Then = Callable[[Tx, Act, Known], None]
 
 
 class LedgerWriter:
-    """Appends answers. Nothing is ever changed but the state row of the actor who answered."""
+    """Appends answers. Nothing is ever changed but the state row of the actor who answered.
 
-    def __init__(self, database: Database, keyed: Keyed, clock: Clock) -> None:
-        self.database, self.keyed, self.clock = database, keyed, clock
+    `keeps_ids`: somebody is told by webhook, so an id that is hidden is kept, encrypted, until he is.
+    """
+
+    def __init__(self, database: Database, keyed: Keyed, clock: Clock, *, keeps_ids: bool = False) -> None:
+        self.database, self.keyed, self.clock, self.keeps_ids = database, keyed, clock, keeps_ids
 
     def append(
         self,
@@ -205,7 +208,12 @@ class LedgerWriter:
     def hide(self, tx: Tx, tenant: str, subject: str) -> None:
         """Replace an erased subject's id by its HMAC and wipe salt and facts (GDPR 17)."""
         bucket, hidden = bucket_of(tenant, subject), self.keyed.hidden_subject(tenant, subject)
-        if tx.run(sql.FIND_SUBJECT, (bucket, tenant, hidden, hidden)):
+        keys = {row[0]: bytes(row[1]) for row in tx.run(sql.FIND_SUBJECT, (bucket, tenant, subject, hidden))}
+        if self.keeps_ids and not tenant and subject in keys:
+            key = keys[subject]
+            sealed = self.keyed.seal(subject, key.hex())
+            tx.count(sql.KEEP_ID, (bucket, key, sealed, bucket, key))
+        if hidden in keys:
             tx.count(sql.DROP_SUBJECT, (bucket, tenant, subject))
         else:
             tx.count(sql.HIDE_SUBJECT, (hidden, bucket, tenant, subject))

@@ -36,6 +36,17 @@ HIDE_SUBJECT = (
     "jurisdiction = NULL, facts_us = NULL "
     "WHERE bucket = ? AND tenant = ? AND subject = ? AND erased_us IS NOT NULL"
 )
+WEBHOOKS = "consentkit:webhooks"
+"""The follower that queues messages."""
+UNQUEUED = (
+    f"SELECT 1 FROM {_P}event e LEFT JOIN {_P}leaf l ON l.bucket = e.bucket AND l.event_id = e.event_id "
+    "WHERE e.bucket = ? AND e.subject_key = ? AND (l.leaf_index IS NULL OR l.leaf_index > "
+    f"COALESCE((SELECT position FROM {_P}follower WHERE name = '{WEBHOOKS}'), -1))"
+)
+KEEP_ID = (
+    f"INSERT INTO {_P}kept_id (bucket, subject_key, subject_sealed) SELECT ?, ?, ? "
+    f"WHERE EXISTS ({UNQUEUED}) ON CONFLICT (bucket, subject_key) DO NOTHING"
+)
 
 FIND_STATE = (
     "SELECT s.subject_key, s.band, s.minor_until_us, s.jurisdiction, s.erased_us, "

@@ -20,6 +20,7 @@ from consentkit.core.errors import ChoiceRejected
 from consentkit.core.terms import Reason
 from consentkit.kit import Kit
 from consentkit.runtime import Runtime
+from consentkit.store import schema
 from consentkit.store.database import Database
 from consentkit.store.engines import own_engine
 
@@ -170,7 +171,7 @@ class TestSqlite(OnSqlite, Concurrent):
         assert said[0][0].startswith("True ")
         kit = open_kit(url, publish=False)
         assert len(rows(kit, "SELECT * FROM consentkit_event")) == 3
-        assert len(rows(kit, "SELECT * FROM consentkit_schema")) == 1
+        assert len(rows(kit, "SELECT * FROM consentkit_schema")) == schema.VERSION
         kit.runtime.dispose()
 
 

@@ -1,0 +1,161 @@
+"""One round of deliveries: posts in threads, a recipient has one at a time, in the order of the ledger."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from consentkit.core.errors import ConsentKitError
+from consentkit.core.propagation import Audiences
+from consentkit.core.webhooks import Answer, headers, message_id, next_try_us
+from consentkit.runtime import Runtime
+from consentkit.store.delivering import Deliverer, Head
+from consentkit.store.erasing import hide_confirmed
+from consentkit.store.outbox import Outbox, bound_to
+
+AT_ONCE = 16
+ROUND_S = 10.0
+"""How long a round goes on with recipients that have more waiting: then new events are looked for."""
+
+Progress = Callable[[int], None]
+
+
+class Connection(Protocol):
+    """A way to one recipient."""
+
+    def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send a message; never raises for what the other side does."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
+Connect = Callable[[str], Connection]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a round has done. `failed`: why, by recipient. `more`: another round has something to do now."""
+
+    queued: int
+    delivered: int
+    failed: Mapping[str, str] = field(default_factory=dict)
+    more: bool = False
+
+
+def deliver(runtime: Runtime, connect: Connect, progress: Progress | None = None) -> Delivered:
+    """Queue what was sealed since the last round, then send what is due. Raises StoreUnavailable."""
+    queued = outbox_of(runtime).queue(runtime.clock.now())
+    round_ = _Round(runtime, connect, progress)
+    round_.run()
+    return Delivered(queued.messages, round_.delivered, round_.failed, queued.more or round_.more)
+
+
+def audiences(runtime: Runtime) -> Audiences:
+    """Who receives what, by catalogue and published versions."""
+    return Audiences(runtime.catalog, runtime.published)
+
+
+def outbox_of(runtime: Runtime) -> Outbox:
+    """The queue of messages."""
+    return Outbox(runtime.database, runtime.reader, runtime.keyed, audiences(runtime))
+
+
+Sent = dict[Future[Answer], tuple[Head, str]]
+
+
+class _Round:
+    """The database is used by this thread alone: a host's engine may need its app context."""
+
+    def __init__(self, runtime: Runtime, connect: Connect, progress: Progress | None) -> None:
+        self._runtime, self._connect, self._progress = runtime, connect, progress
+        self._deliverer = Deliverer(runtime.database)
+        self._webhooks = audiences(runtime).webhooks
+        self._connections: dict[str, Connection] = {}
+        self._sent: Sent = {}
+        self._until = time.monotonic() + ROUND_S
+        self.delivered, self.more = 0, False
+        self.failed: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Until every recipient has all, fails, or the round is over."""
+        waiting = deque(line.recipient for line in self._deliverer.lines() if line.disabled_us is None)
+        try:
+            with ThreadPoolExecutor(AT_ONCE, "consentkit-deliver") as pool:
+                while waiting or self._sent:
+                    while waiting and len(self._sent) < AT_ONCE:
+                        self._start(pool, waiting.popleft())
+                    for future in wait(self._sent, return_when=FIRST_COMPLETED).done:
+                        self._go_on(pool, *self._sent.pop(future), future.result())
+        finally:
+            for connection in self._connections.values():
+                connection.close()
+
+    def _start(self, pool: ThreadPoolExecutor, recipient: str) -> None:
+        """Begin with a recipient, when its first message is due and nobody else is at it."""
+        now_us = self._runtime.clock.now()
+        head = self._deliverer.head(recipient)
+        if head is None or not head.due(now_us):
+            return
+        if obstacle := self._obstacle(recipient):
+            self._hold_up(head, obstacle)
+        elif self._deliverer.lease(recipient, now_us):
+            self._send(pool, recipient)
+
+    def _send(self, pool: ThreadPoolExecutor, recipient: str) -> None:
+        """The lease is ours: what is first now, is sent."""
+        now_us = self._runtime.clock.now()
+        head = self._deliverer.head(recipient)
+        if head is None or not head.due(now_us):
+            self._deliverer.release(recipient)
+            return
+        try:
+            text = self._runtime.keyed.unseal(head.sealed or b"", bound_to(recipient, head.event_id))
+        except ConsentKitError as error:
+            self._hold_up(head, str(error))
+            self._deliverer.release(recipient)
+            return
+        keys, body = self._runtime.webhooks.secrets[recipient], text.encode()
+        signed = headers(message_id(head.event_id, recipient), now_us // 1_000_000, body, keys)
+        if recipient not in self._connections:
+            self._connections[recipient] = self._connect(self._webhooks[recipient])
+        self._sent[pool.submit(self._connections[recipient].post, signed, body)] = head, text
+
+    def _obstacle(self, recipient: str) -> str | None:
+        if recipient not in self._webhooks:
+            return "the catalogue has no webhook for it"
+        if recipient not in self._runtime.webhooks.secrets:
+            return "there is no secret for it in CONSENTKIT_WEBHOOK_SECRETS"
+        return None
+
+    def _hold_up(self, head: Head, why: str) -> None:
+        self._deliverer.held_up(head, why)
+        self.failed[head.recipient] = why
+
+    def _go_on(self, pool: ThreadPoolExecutor, head: Head, text: str, answer: Answer) -> None:
+        """Write down what came of a message, and send the next one after a success."""
+        now_us, recipient = self._runtime.clock.now(), head.recipient
+        if not answer.delivered:
+            self.failed[recipient] = answer.error or f"HTTP {answer.status}"
+            again_us = next_try_us(now_us, head.failures + 1, random.random())  # noqa: S311
+            self._deliverer.failed(head, now_us, again_us, self.failed[recipient], gone=answer.gone)
+            self._deliverer.release(recipient)
+            return
+        kept = self._deliverer.delivered(head, now_us)
+        said = json.loads(text)
+        if said["type"] == "subject.erased":
+            hide_confirmed(self._runtime.writer, said["data"]["subject"])
+        self.delivered += 1
+        if self._progress is not None:
+            self._progress(self.delivered)
+        if kept and time.monotonic() < self._until:
+            self._send(pool, recipient)
+        elif kept:
+            self.more = True
+            self._deliverer.release(recipient)

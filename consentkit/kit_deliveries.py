@@ -1,0 +1,215 @@
+"""Recipients: telling them, what each message has come to, sending one again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from consentkit.core.errors import ChoiceRejected, ConsentKitError, StoreUnavailable
+from consentkit.core.propagation import Audiences, rule_of, type_of
+from consentkit.core.record import Event
+from consentkit.core.times import from_us, rfc3339, to_us
+from consentkit.kit_deliver import Delivered, Progress, audiences, deliver, outbox_of
+from consentkit.kit_ledger import Ledger
+from consentkit.logs import harmless, log
+from consentkit.runtime import Runtime
+from consentkit.store import deliveries
+from consentkit.store.database import Tx
+from consentkit.store.delivering import Deliverer, send_again
+from consentkit.store.deliveries import Row
+from consentkit.store.outbox import PENDING, of_tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a message about an event has come to at one recipient.
+
+    `status`: `delivered`, `pending`, `gone` (pending, and the recipient wants no more: 410) or `unaddressed` (the
+    subject's id was erased before). `since`: when the event was recorded. `delivered_at`: when it first arrived,
+    also while it is sent once more. `error`: what happened last.
+    """
+
+    event_id: str
+    type: str
+    item: str
+    recipient: str
+    name: str
+    status: str
+    since: datetime
+    delivered_at: datetime | None = None
+    attempts: int = 0
+    tried_at: datetime | None = None
+    next_try_at: datetime | None = None
+    error: str | None = None
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """As the API and the receipt show it, times in RFC 3339."""
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {k: rfc3339(to_us(v)) if isinstance(v, datetime) else v for k, v in shown.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A party that is told by webhook, and what it waits for.
+
+    `waiting`: open messages; `since`: when the first of them was queued. `disabled_at`: when it answered 410.
+    """
+
+    key: str
+    name: str
+    waiting: int
+    since: datetime | None = None
+    disabled_at: datetime | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    error: str | None = None
+
+
+class RecipientVerbs:
+    """Verbs and questions about those who are told."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The catalogue at work on a database."""
+        raise AssertionError("a kit has a runtime")
+
+    def deliver(self, progress: Progress | None = None) -> Delivered:
+        """One round: queue what was sealed, send what is due to every recipient, in the order of the ledger.
+
+        Any number may run at once. On SQLite what is pending is sealed first; with PostgreSQL a sealer has to run.
+        `more` of the result: call it again now. Raises StoreUnavailable, and ConsentKitError for a
+        CONSENTKIT_WEBHOOK_CA that cannot be read.
+        """
+        from consentkit.integrations.webhooks import connecting
+
+        runtime = self.runtime
+        runtime.ensure()
+        if not runtime.database.postgresql:
+            try:
+                runtime.seal()
+            except StoreUnavailable:
+                raise
+            except ConsentKitError as error:  # what is sealed already is delivered all the same
+                log(logging.ERROR, "seal_failed", "cannot seal: %(error)s", error=harmless(error))
+        return deliver(runtime, connecting(runtime.webhooks), progress)
+
+    def deliveries(self, *, subject: str | None = None, event_id: str | None = None) -> list[Delivery]:
+        """What the messages about a subject's events, or about one event, have come to; oldest event first.
+
+        Tenants' events are told to nobody. Raises StoreUnavailable, ValueError unless one of the two is given.
+        """
+        if (subject is None) == (event_id is None):
+            raise ValueError("deliveries() needs subject= or event_id=")
+        ledger = Ledger(self.runtime)
+        if subject is not None:
+            return deliveries_of(self.runtime, ledger.of_subject(subject))
+        event = ledger.event(event_id or "", tenant="")
+        return [] if event is None else deliveries_of(self.runtime, [event])
+
+    def recipients(self) -> list[Recipient]:
+        """Everybody who is told by webhook, or was, and what waits for them. Raises StoreUnavailable."""
+        self.runtime.ensure()
+        parties = self.runtime.catalog.parties
+        return [
+            Recipient(
+                key=s.recipient,
+                name=parties[s.recipient].name if s.recipient in parties else "",
+                waiting=s.open,
+                since=_moment(s.oldest_us),
+                disabled_at=_moment(s.disabled_us),
+                attempts=s.attempts,
+                next_try_at=_moment(s.next_try_us),
+                error=s.last_error,
+            )
+            for s in self.runtime.database.read(deliveries.standings)
+        ]
+
+    def redeliver(self, event_id: str, recipient: str | None = None) -> list[str]:
+        """Send the message about an event once more, in the next round, under its old id; returns to whom.
+
+        Without `recipient`: to everybody whom the event concerns. Raises LookupError for an event that there is
+        not, ChoiceRejected where nothing can be sent, StoreUnavailable.
+        """
+        runtime = self.runtime
+        runtime.ensure()
+        box, now_us = outbox_of(runtime), runtime.clock.now()
+
+        def work(tx: Tx) -> list[str]:
+            event = runtime.reader.event_in(tx, event_id, "")
+            if event is None:
+                raise LookupError(f"there is no event {event_id!r}")
+            leaf = event.leaf_index
+            if leaf is None or leaf > deliveries.queued_up_to(tx):
+                raise ChoiceRejected("the event is not queued yet: `flask consent deliver` does that")
+            told = {row.recipient for row in deliveries.rows_of(tx, [leaf])}
+            told |= set(audiences(runtime).told(event))
+            chosen = sorted(told if recipient is None else told & {recipient})
+            if not chosen:
+                raise ChoiceRejected(f"the event does not concern {recipient or 'anybody who is told'}")
+            text = box.message(tx, event)
+            if text is None:
+                raise ChoiceRejected("the id of the event's subject was erased, so there is nobody to name")
+            for party in chosen:
+                send_again(tx, party, leaf, now_us, box.sealed(party, event, text))
+            return chosen
+
+        return runtime.database.write(work)
+
+    def enable_recipient(self, recipient: str) -> bool:
+        """Tell a recipient again that wanted no more (410), and try what waits now; False for one there is not."""
+        self.runtime.ensure()
+        return Deliverer(self.runtime.database).enable(recipient)
+
+
+def deliveries_of(runtime: Runtime, events: Sequence[Event]) -> list[Delivery]:
+    """What the messages about these events have come to; those that are not queued yet are pending, too."""
+    who = audiences(runtime)
+    told = [e for e in events if rule_of(e.kind, e.action, e.item) is not None]
+    if not told or of_tenant(told[0]):
+        return []
+    leaves = [event.leaf_index for event in told if event.leaf_index is not None]
+
+    def look(tx: Tx) -> tuple[int, dict[str, int], list[Row]]:
+        return deliveries.queued_up_to(tx), deliveries.since(tx), deliveries.rows_of(tx, leaves)
+
+    upto, since, rows = runtime.database.read(look)
+    of_leaf: dict[int, list[Row]] = {}
+    for row in rows:
+        of_leaf.setdefault(row.leaf_index, []).append(row)
+    found = []
+    for event in told:
+        leaf = event.leaf_index
+        if leaf is None or leaf > upto:
+            at = event.leaf_index
+            keys = [r for r in who.told(event) if at is None or since.get(r, 0) <= at]
+            found += [_delivery(who, event, Row(-1, key, PENDING)) for key in keys]
+        else:
+            found += [_delivery(who, event, row) for row in of_leaf.get(leaf, ())]
+    return found
+
+
+def _delivery(who: Audiences, event: Event, row: Row) -> Delivery:
+    party = who.catalog.parties.get(row.recipient)
+    gone = row.status == PENDING and row.disabled_us is not None
+    return Delivery(
+        event_id=event.event_id,
+        type=type_of(event),
+        item=event.item,
+        recipient=row.recipient,
+        name=party.name if party is not None else "",
+        status="gone" if gone else row.status,
+        since=event.recorded_at,
+        delivered_at=_moment(row.delivered_us),
+        attempts=row.attempts,
+        tried_at=_moment(row.tried_us),
+        next_try_at=_moment(row.next_try_us),
+        error=row.last_error,
+    )
+
+
+def _moment(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)

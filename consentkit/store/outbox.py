@@ -1,0 +1,159 @@
+"""The outbox: a follower turns sealed events into one open message per recipient, each exactly once.
+
+A message is kept encrypted until it is delivered, because it names the subject: an erasure may hide the id, or
+destroy the event, while a recipient still has to be told.
+"""
+
+# ruff: noqa: S608 - every name is a constant of this package, every value a bind parameter
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from consentkit.core.propagation import Audiences, payload
+from consentkit.core.record import Event
+from consentkit.store import sql
+from consentkit.store.clock import bucket_of_event
+from consentkit.store.database import Database, Tx
+from consentkit.store.following import position, position_in
+from consentkit.store.keys import Keyed
+from consentkit.store.reading import LedgerReader
+from consentkit.store.tables import PREFIX as _P
+
+PAGE, PAGES = 200, 25
+PENDING, DELIVERED, UNADDRESSED = "pending", "delivered", "unaddressed"
+_KNOWN = f"SELECT recipient, since_leaf FROM {_P}recipient"
+_ADD = f"INSERT INTO {_P}recipient (recipient, since_leaf) VALUES (?, ?) ON CONFLICT (recipient) DO NOTHING"
+_SIZE = f"SELECT COALESCE(MAX(leaf_index) + 1, 0) FROM {_P}leaf"
+_BEGIN = f"INSERT INTO {_P}follower (name, position, failures) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING"
+_MOVE = f"UPDATE {_P}follower SET position = ? WHERE name = ? AND position = ?"
+_PUT = (
+    f"INSERT INTO {_P}delivery (recipient, leaf_index, status, attempts, queued_us, subject_sealed) "
+    "VALUES (?, ?, ?, 0, ?, ?) ON CONFLICT (recipient, leaf_index) DO NOTHING"
+)
+_SUBJECT = f"SELECT subject FROM {_P}subject WHERE bucket = ? AND subject_key = ? AND salt IS NOT NULL"
+_KEPT = f"SELECT subject_sealed FROM {_P}kept_id WHERE bucket = ? AND subject_key = ?"
+_EVERY_KEPT = f"SELECT bucket, subject_key FROM {_P}kept_id"
+_DROP_KEPT = f"DELETE FROM {_P}kept_id WHERE bucket = ? AND subject_key = ? AND NOT EXISTS ({sql.UNQUEUED})"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What a run of the follower has done. `more`: sealed events are left over for the next one."""
+
+    messages: int
+    more: bool
+
+
+def register(tx: Tx, parties: Iterable[str]) -> None:
+    """Begin to tell parties: of what is sealed from now on, and of nothing that came before they were named."""
+    known = {row[0] for row in tx.run(_KNOWN)}
+    new = sorted(set(parties) - known)
+    if new:
+        size = tx.run(_SIZE)[0][0]
+        tx.many(_ADD, [(party, size) for party in new])
+
+
+class Outbox:
+    """Queues messages for recipients."""
+
+    def __init__(self, database: Database, reader: LedgerReader, keyed: Keyed, audiences: Audiences) -> None:
+        self._database, self._reader, self._keyed = database, reader, keyed
+        self._audiences = audiences
+
+    def queue(self, now_us: int) -> Queued:
+        """Queue what was sealed since the last run. Any number may run at once. Raises StoreUnavailable."""
+        since = self._begin()
+        at, queued = position(self._database, sql.WEBHOOKS).position, 0
+        for _ in range(PAGES):
+            page = self._reader.sealed(after=at, limit=PAGE)
+            if not page:
+                break
+            last = page[-1].leaf_index or 0
+            events = [event for event in page if isinstance(event, Event)]
+            rows = self._database.read(lambda tx, e=events: self._rows(tx, e, since, now_us))  # type: ignore[misc]
+            if not self._database.write(lambda tx, a=at, z=last, r=rows: _put(tx, a, z, r)):  # type: ignore[misc]
+                return Queued(queued, True)
+            at, queued = last, queued + len(rows)
+        self._forget_ids()
+        return Queued(queued, len(page) == PAGE)
+
+    def _begin(self) -> dict[str, int]:
+        """Since which leaf each recipient is told. One that was not registered begins where the follower is."""
+
+        def work(tx: Tx) -> dict[str, int]:
+            known: dict[str, int] = dict(tx.run(_KNOWN))
+            place = position_in(tx, sql.WEBHOOKS)
+            at = -1 if place is None else place.position
+            new = sorted(self._audiences.webhooks.keys() - known)
+            if new:
+                tx.many(_ADD, [(party, at + 1) for party in new])
+            if place is None:
+                first = min([*known.values(), *([0] if new else [])], default=0)
+                tx.count(_BEGIN, (sql.WEBHOOKS, first - 1))
+            return known | dict.fromkeys(new, at + 1)
+
+        known: dict[str, int] = dict(self._database.read(lambda tx: tx.run(_KNOWN)))
+        begun = self._database.read(lambda tx: position_in(tx, sql.WEBHOOKS)) is not None
+        if begun and self._audiences.webhooks.keys() <= known.keys():
+            return known
+        return self._database.write(work)
+
+    def _rows(
+        self, tx: Tx, events: Sequence[Event], since: Mapping[str, int], now_us: int
+    ) -> list[tuple[object, ...]]:
+        rows: list[tuple[object, ...]] = []
+        for event in events:
+            told = [r for r in self._audiences.told(event) if since.get(r, 0) <= (event.leaf_index or 0)]
+            if told and not of_tenant(event):
+                rows += self._messages(tx, event, told, now_us)
+        return rows
+
+    def _messages(
+        self, tx: Tx, event: Event, told: Sequence[str], now_us: int
+    ) -> Iterator[tuple[object, ...]]:
+        text = self.message(tx, event)
+        for recipient in told:
+            sealed = None if text is None else self.sealed(recipient, event, text)
+            yield recipient, event.leaf_index, UNADDRESSED if text is None else PENDING, now_us, sealed
+
+    def message(self, tx: Tx, event: Event) -> str | None:
+        """What a recipient is sent about a sealed event; None when the subject's id is gone.
+
+        The id is in the mapping, or it was kept when an erasure hid it.
+        """
+        where = (bucket_of_event(event.event_id), bytes.fromhex(json.loads(event.body)["subject_key"]))
+        if found := tx.run(_SUBJECT, where):
+            return payload(event, found[0][0])
+        if kept := tx.run(_KEPT, where):
+            return payload(event, self._keyed.unseal(bytes(kept[0][0]), where[1].hex()))
+        return None
+
+    def sealed(self, recipient: str, event: Event, text: str) -> bytes:
+        """A message as it is kept until it is delivered."""
+        return self._keyed.seal(text, bound_to(recipient, event.event_id))
+
+    def _forget_ids(self) -> None:
+        """Wipe the kept ids of those whose last messages are queued."""
+        for bucket, key in self._database.read(lambda tx: tx.run(_EVERY_KEPT)):
+            params = (bucket, bytes(key), bucket, bytes(key))
+            self._database.write(lambda tx, p=params: tx.count(_DROP_KEPT, p))  # type: ignore[misc]
+
+
+def of_tenant(event: Event) -> bool:
+    """Whether the subject is a tenant's: those ids are the tenant's own, and are told to nobody."""
+    return bool(json.loads(event.body)["tenant"])
+
+
+def bound_to(recipient: str, event_id: str) -> str:
+    """What a sealed message is bound to."""
+    return f"the message about {event_id} to {recipient}"
+
+
+def _put(tx: Tx, at: int, last: int, rows: Sequence[tuple[object, ...]]) -> bool:
+    """Move the follower and queue the page's messages; False when another one has moved it."""
+    if tx.count(_MOVE, (last, sql.WEBHOOKS, at)) == 0:
+        return False
+    tx.many(_PUT, rows)
+    return True
