@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from consentkit.core.catalog import Purpose as Purpose
     from consentkit.core.catalog import Site as Site
     from consentkit.core.errors import AcceptanceMissing as AcceptanceMissing
+    from consentkit.core.errors import AgeNeeded as AgeNeeded
     from consentkit.core.errors import AssuranceTooLow as AssuranceTooLow
     from consentkit.core.errors import CatalogError as CatalogError
     from consentkit.core.errors import ChoiceRejected as ChoiceRejected
     from consentkit.core.errors import ConsentKitError as ConsentKitError
     from consentkit.core.errors import ConsentMissing as ConsentMissing
+    from consentkit.core.errors import GateUnavailable as GateUnavailable
     from consentkit.core.errors import GuardianNeeded as GuardianNeeded
     from consentkit.core.errors import GuardianNotNeeded as GuardianNotNeeded
     from consentkit.core.errors import LedgerBroken as LedgerBroken
@@ -64,8 +66,8 @@ _WHERE = {
         "Bundle Category Controller Cookie ExceptionGround MinorRules Party Policy PolicyVersion Purpose Site"
     ),
     "consentkit.core.errors": (
-        "AcceptanceMissing AssuranceTooLow CatalogError ChoiceRejected ConsentKitError ConsentMissing "
-        "GuardianNeeded GuardianNotNeeded LedgerBroken NotAttested NoticeOutdated SchemaOutdated "
+        "AcceptanceMissing AgeNeeded AssuranceTooLow CatalogError ChoiceRejected ConsentKitError ConsentMissing "
+        "GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken NotAttested NoticeOutdated SchemaOutdated "
         "SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose"
     ),
     "consentkit.core.gate": "Decision",

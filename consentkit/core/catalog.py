@@ -212,6 +212,11 @@ class MinorRules:
     methods: Sequence[str] = ()
     ages: Sequence[AgeRule] = ()
 
+    @property
+    def turns_away(self) -> bool:
+        """Whether a child is refused, so that no guardian is asked."""
+        return self.children == "not_allowed"
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -298,6 +303,11 @@ class Catalog:
         """What the law asks at each place, with the operator's rules laid over it."""
         rules = self.minors or MinorRules()
         return Places(rules.age, rules.ages, self.regimes)
+
+    @cached_property
+    def signals(self) -> frozenset[str]:
+        """The opt-out signals that some purpose heeds."""
+        return frozenset(signal for purpose in self.purposes.values() for signal in purpose.signals)
 
     @property
     def core_purposes(self) -> tuple[str, ...]:

@@ -8,12 +8,14 @@
     |  +- UnknownPolicy         also LookupError
     +- ChoiceRejected           an answer that cannot be recorded as it was said
     |  +- GuardianNeeded
+    |  |  +- AgeNeeded          the age is not known, and is asked for first
     |  +- GuardianNotNeeded
     |  +- NoticeOutdated        .current: the digest of the text that would have to be shown
     |  +- SeparateConsentNeeded
     |  +- AssuranceTooLow
     |  +- NotAttested
     +- ConsentMissing           .decision
+    |  +- GateUnavailable       also StoreUnavailable: the ledger could not be asked
     +- AcceptanceMissing        .policy .version .decision
     +- TokenInvalid             .expired
     +- LedgerBroken             .at
@@ -65,6 +67,10 @@ class GuardianNeeded(ChoiceRejected):
     """The subject is a minor: a guardian has to answer."""
 
 
+class AgeNeeded(GuardianNeeded):
+    """The subject's age is not known: ask for it first."""
+
+
 class GuardianNotNeeded(ChoiceRejected):
     """The subject is not a minor: a guardian cannot answer."""
 
@@ -98,6 +104,10 @@ class ConsentMissing(ConsentKitError):
     def __init__(self, decision: Decision) -> None:
         self.decision = decision
         super().__init__(f"processing for {decision.item!r} is blocked: {decision.reason}")
+
+    def __reduce__(self) -> tuple[type[ConsentMissing], tuple[Decision]]:
+        """Made again from its decision when a worker process sends it home, not from its message."""
+        return type(self), (self.decision,)
 
 
 class AcceptanceMissing(ConsentMissing):
@@ -139,3 +149,10 @@ class SchemaOutdated(ConsentKitError):
 
 class StoreUnavailable(ConsentKitError):
     """The ledger cannot be read or written; nothing is processed until it can."""
+
+
+class GateUnavailable(ConsentMissing, StoreUnavailable):
+    """Processing is blocked because the ledger cannot be read: the same may be allowed when it is tried again.
+
+    Attribute: `decision`, whose reason is STORE_UNAVAILABLE.
+    """

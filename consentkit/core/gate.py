@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consentkit.core.case import Case, Minority, about, age_of, order, own_answer, standing
-from consentkit.core.terms import UNREGULATED, Basis, Kind, Reason, Regime, Status
+from consentkit.core.terms import UNREGULATED, Band, Basis, Kind, Reason, Regime, Status
 from consentkit.core.times import from_us
 from consentkit.core.view import OBJECTION, RESTRICTION, Row, Rule, View
 
 __all__ = [
+    "AGE",
     "ALLOWING",
     "OBJECTION",
     "RESTRICTION",
@@ -33,8 +34,8 @@ class Decision:
     """The gate's answer. True in a boolean context only when processing is allowed.
 
     `version` is the version in force; `event_id` the event that decided; `expires` when a grant ends;
-    `needs` what would have to be answered first (keys of items, or `guardian`); `rule` the jurisdiction whose
-    row decided, `operator` or `strictest`, where a rule of a place did.
+    `needs` what would have to be answered first (keys of items, `guardian`, or `age`); `rule` the jurisdiction
+    whose row decided, `operator` or `strictest`, where a rule of a place did.
     """
 
     allowed: bool
@@ -49,7 +50,13 @@ class Decision:
     def __bool__(self) -> bool:
         return self.allowed
 
+    @property
+    def asks_age(self) -> bool:
+        """Whether it is a no only because the subject's age is not known, and may be asked."""
+        return self.needs == (AGE,) and self.reason in (Reason.FORBIDDEN_FOR_MINORS, Reason.GUARDIAN_REQUIRED)
 
+
+AGE = "age"
 Outcome = tuple[Reason, Row | None, tuple[str, ...]]
 ALLOWING = frozenset({Reason.EXCEPTION, Reason.NOT_REQUIRED, Reason.GIVEN, Reason.ACCEPTED})
 _DENIED: dict[str, Reason] = {
@@ -93,13 +100,24 @@ def _restricted(case: Case) -> Outcome | None:
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 
+def _turned_away(case: Case) -> Outcome | None:
+    closed = case.young and case.view.minors is not None and case.view.minors.turns_away
+    return (Reason.FORBIDDEN_FOR_MINORS, None, _age_first(case)) if closed else None
+
+
 def _forbidden_for_minors(case: Case) -> Outcome | None:
     if not case.minor:
         return None
     forbidden = case.rule.minors == "never" or not set(case.rule.dpv).isdisjoint(
         case.view.place.ages.forbidden
     )
-    return (Reason.FORBIDDEN_FOR_MINORS, None, ()) if forbidden else None
+    return (Reason.FORBIDDEN_FOR_MINORS, None, _age_first(case)) if forbidden else None
+
+
+def _age_first(case: Case, *needs: str) -> tuple[str, ...]:
+    """What is needed of a minor; the age first, of somebody who is one only until it is known."""
+    asked = case.view.minors is not None and case.view.minors.unknown_age == "ask"
+    return (AGE,) if asked and case.view.facts.band is Band.UNKNOWN else needs
 
 
 def _core_closed(case: Case) -> Outcome | None:
@@ -147,8 +165,9 @@ def _guardian(case: Case) -> Outcome | None:
         return None
     if not case.guardians:
         pending = any(r.actor == "invitation" and r.status == Status.REQUESTED for r in case.rows)
-        reason = Reason.GUARDIAN_PENDING if pending else Reason.GUARDIAN_REQUIRED
-        return reason, None, ("guardian",)
+        if pending:
+            return Reason.GUARDIAN_PENDING, None, ("guardian",)
+        return Reason.GUARDIAN_REQUIRED, None, _age_first(case, "guardian")
     strongest = max(case.guardians, key=lambda r: r.level)
     if strongest.level < _level(case):
         return Reason.GUARDIAN_ASSURANCE_TOO_LOW, strongest, ("guardian",)
@@ -213,6 +232,7 @@ _PURPOSE_STEPS: tuple[Step, ...] = (
     (3, _unregulated),
     (4, _erased),
     (5, _restricted),
+    (6, _turned_away),
     (6, _forbidden_for_minors),
     (7, _core_closed),
     (8, _policies_missing),
@@ -228,7 +248,8 @@ _PURPOSE_STEPS: tuple[Step, ...] = (
 )
 """Rule 1, the store fails, is answered by the caller that reads the store: `unavailable`."""
 _FOR_MINORS, _SILENCE = (6, 12, 13), 14
-_POLICY_STEPS = tuple(step for step in _PURPOSE_STEPS if step[0] in (2, 4, 5, 10, *range(12, 18)))
+_FOR_POLICIES = (2, 4, 5, 10, *range(12, 18))
+_POLICY_STEPS = tuple(s for s in _PURPOSE_STEPS if s[0] in _FOR_POLICIES or s[1] is _turned_away)
 
 
 def unavailable(item: str) -> Decision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from consentkit.core.catalog import MinorRules
@@ -10,28 +10,37 @@ from consentkit.core.places import AgeRule
 from consentkit.core.terms import Band
 from consentkit.core.times import add_years, from_us, to_us
 
+OLDEST = 150
+
 
 @dataclass(frozen=True, slots=True)
 class Age:
     """A person's age: `years`, or `born` (a date). Only the band is ever stored.
 
-    With `years` the birthday is taken as tomorrow. Raises ValueError for neither, both, or nonsense.
+    With `years` the birthday is taken as tomorrow. Its text shows neither. Raises ValueError for neither, both,
+    or nonsense.
     """
 
-    years: int | None = None
-    born: date | None = None
+    years: int | None = field(default=None, repr=False)
+    born: date | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if (self.years is None) == (self.born is None):
             raise ValueError("give years= or born=, not both and not neither")
-        if self.years is not None and not 0 <= self.years <= 150:
-            raise ValueError(f"an age of {self.years} years is not possible")
+        if self.years is not None and (isinstance(self.years, bool) or not isinstance(self.years, int)):
+            raise ValueError("years= is a whole number")
+        if self.years is not None and not 0 <= self.years <= OLDEST:
+            raise ValueError(f"years= is a number from 0 to {OLDEST}")
+        if self.born is not None and (isinstance(self.born, datetime) or not isinstance(self.born, date)):
+            raise ValueError("born= is a date, such as datetime.date(2014, 5, 1); or give years=")
 
     def majority(self, threshold: int, today: date) -> date:
         """The day on which the person reaches `threshold` years."""
         if self.born is not None:
             if self.born > today:
                 raise ValueError("the birth date lies in the future")
+            if today.year - self.born.year > OLDEST:
+                raise ValueError(f"the birth date lies more than {OLDEST} years back")
             return add_years(self.born, threshold)
         return add_years(today + timedelta(days=1), threshold - (self.years or 0) - 1)
 

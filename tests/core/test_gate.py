@@ -18,6 +18,7 @@ from consentkit.core.terms import ANSWERS, DENIALS, GRANTS, Assurance, Band, Bas
 
 NOW = 1_000_000
 MINORS = MinorRules(age=16)
+CLOSED_TO_MINORS = MinorRules(age=16, children="not_allowed")
 CHILD = Facts(Band.MINOR, NOW + 1)
 ADULT = Facts(Band.ADULT)
 GROWN = Facts(Band.MINOR, NOW)  # a minor until this very instant
@@ -158,6 +159,12 @@ TABLE: list[tuple[str, Rule, View, Reason]] = [
     ("unknown age as adult", RULE, view(GIVEN, facts=Facts()), Reason.GIVEN),
     ("unknown age as minor", RULE, view(GIVEN, facts=Facts(), minors=MinorRules(unknown_age="minor")), Reason.GUARDIAN_REQUIRED),
     ("unknown age to be asked", RULE, view(GIVEN, facts=Facts(), minors=MinorRules(unknown_age="ask")), Reason.GUARDIAN_REQUIRED),
+    ("children are not allowed", RULE, view(GIVEN, GUARDIAN, facts=CHILD, minors=CLOSED_TO_MINORS), Reason.FORBIDDEN_FOR_MINORS),
+    ("nor for a contract", ACCOUNT, view(facts=CHILD, minors=CLOSED_TO_MINORS), Reason.FORBIDDEN_FOR_MINORS),
+    ("nor by a policy", TERMS, view(ACCEPTED, facts=CHILD, minors=CLOSED_TO_MINORS), Reason.FORBIDDEN_FOR_MINORS),
+    ("the law still counts", replace(RULE, basis=Basis.LEGAL_OBLIGATION), view(facts=CHILD, minors=CLOSED_TO_MINORS), Reason.NOT_REQUIRED),
+    ("old enough to be no child", RULE, view(GIVEN, facts=CHILD, minors=CLOSED_TO_MINORS, place=place(age=13)), Reason.GIVEN),
+    ("grown up where children are not allowed", RULE, view(GIVEN, facts=GROWN, minors=CLOSED_TO_MINORS), Reason.GIVEN),
     ("no rules for minors", RULE, view(GIVEN, facts=CHILD, minors=None), Reason.GIVEN),
     ("minors may answer themselves", replace(RULE, minors="allowed"), view(GIVEN, facts=CHILD), Reason.GIVEN),
     ("a policy needs a guardian", replace(TERMS, minors="guardian"), view(ACCEPTED, facts=CHILD), Reason.GUARDIAN_REQUIRED),
@@ -239,6 +246,22 @@ def test_what_a_decision_tells() -> None:
     ends = decide_one(RULE, both).expires
     assert ends is not None
     assert ends.microsecond == 3
+
+
+@pytest.mark.parametrize("children", ["guardian", "not_allowed"])
+def test_an_unknown_age_is_asked_first(children: str) -> None:
+    ask = MinorRules(unknown_age="ask", children=children)
+    for rule in (RULE, replace(RULE, minors="never"), replace(RULE, dpv=("Ads",))):
+        what = view(GIVEN, facts=Facts(), minors=ask, place=place(forbidden=("Ads",)))
+        decision = decide_one(rule, what)
+        assert (decision.needs, decision.asks_age) == (("age",), True)
+        known = decide_one(rule, replace(what, facts=CHILD))
+        assert not known.asks_age
+        assert "age" not in known.needs
+        assert not decide_one(rule, replace(what, minors=MinorRules(unknown_age="minor"))).asks_age
+    # a purpose may have the key "age"
+    assert not decide_one(replace(RULE, item="age"), view()).asks_age
+    assert decide_one(replace(RULE, item="age"), view()).needs == ("age",)
 
 
 class TestSeveralItems:
@@ -337,18 +360,19 @@ RULES = st.builds(
     dpv=st.sampled_from([(), ("Ads",)]),
 )
 VIEWS = st.builds(
-    lambda rows, facts, where, exceptions, unknown: view(
+    lambda rows, facts, where, exceptions, unknown, children: view(
         *{(r.kind, r.item, r.scope, r.actor): r for r in rows}.values(),
         facts=facts,
         place=where,
         exceptions=exceptions,
-        minors=unknown and MinorRules(age=16, unknown_age=unknown),
+        minors=unknown and MinorRules(age=16, unknown_age=unknown, children=children),
     ),
     st.lists(ROWS, max_size=8),
     st.sampled_from([ADULT, CHILD, GROWN, Facts(), ERASED]),
     st.sampled_from([place(), JOINT, OPT_OUT, EXEMPT, place(age=13), place(forbidden=("Ads",))]),
     st.sampled_from([frozenset(), frozenset({"ads"})]),
     st.sampled_from([None, "adult", "minor", "ask"]),
+    st.sampled_from(["guardian", "not_allowed"]),
 )
 
 
@@ -381,6 +405,13 @@ def test_the_order_of_rows_does_not_matter(rule: Rule, what: View, chance: Any) 
     mixed = list(what.rows)
     chance.shuffle(mixed)
     assert decide_one(rule, replace(what, rows=mixed)).reason is decide_one(rule, what).reason
+
+
+@given(RULES, VIEWS)
+def test_no_child_gets_in_where_children_are_not_allowed(rule: Rule, what: View) -> None:
+    closed = replace(what, facts=CHILD, minors=CLOSED_TO_MINORS, place=place(), exceptions=frozenset())
+    allowed = rule.basis in (Basis.LEGAL_OBLIGATION, Basis.NOT_PERSONAL_DATA)
+    assert decide_one(rule, closed).allowed is allowed
 
 
 @given(RULES, VIEWS)

@@ -101,15 +101,31 @@ class TestAge:
         assert add_years(date(2012, 2, 29), 16) == date(2028, 2, 29)
 
     @pytest.mark.parametrize(
-        "what", [{}, {"years": 3, "born": date(2020, 1, 1)}, {"years": -1}, {"years": 151}]
+        "what",
+        [
+            {},
+            {"years": 3, "born": date(2020, 1, 1)},
+            {"years": -1},
+            {"years": 151},
+            {"years": 11.5},
+            {"years": True},
+            {"years": "11"},
+            {"born": datetime(2014, 5, 1, tzinfo=UTC)},
+            {"born": "2014-05-01"},
+        ],
     )
     def test_nonsense(self, what: dict[str, object]) -> None:
-        with pytest.raises(ValueError, match="not"):
+        with pytest.raises(ValueError, match="years="):
             Age(**what)  # type: ignore[arg-type]
 
-    def test_not_yet_born(self) -> None:
+    def test_not_yet_born_and_long_dead(self) -> None:
         with pytest.raises(ValueError, match="future"):
             band_of(Age(born=date(2026, 6, 16)), SIXTEEN, NOW)
+        with pytest.raises(ValueError, match="150 years"):
+            band_of(Age(born=date(1800, 1, 1)), SIXTEEN, NOW)
+
+    def test_an_age_is_not_for_logs(self) -> None:
+        assert repr(Age(years=11)) == repr(Age(born=date(2014, 5, 1))) == "Age()"
 
     def test_the_instant_of_majority(self) -> None:
         facts = Facts(Band.MINOR, NOW)
