@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, cast
 
+from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError, ConsentMissing
 from consentkit.core.gate import Decision
 from consentkit.kit_declared import JOB, MARK, declare
+from consentkit.kit_read import missing
+from consentkit.kit_wrapped import name_of, refuse_around, wrapped
 from consentkit.logs import log
 from consentkit.signals import processing_blocked, tell
 
@@ -19,6 +21,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Asker(Protocol):
     """Whoever can be asked for the decisions of a subject."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is asked."""
 
     def of(self, subject: str | None, *, tenant: str | None = None) -> Any:
         """The consents of a subject."""
@@ -34,10 +40,10 @@ def gated(
     scope: str | None,
     kit: object | None = None,
 ) -> Callable[[F], F]:
-    """A decorator that asks for `items` each time the callable runs.
+    """A decorator that asks for `items` each time the callable runs, before its body.
 
-    `subject` and `scope` name arguments of the callable. Blocked: raises ConsentMissing, with
-    `skip` returns None. `kit`: the one that `find_kit` always finds, if there is such a one.
+    `subject` and `scope` name arguments of the callable. Blocked: raises ConsentMissing, with `skip` returns None
+    (a generator: has no items). `kit`: the one that `find_kit` always finds, if there is such a one.
     """
     if not items:
         raise ConsentKitError(
@@ -45,32 +51,29 @@ def gated(
         )
 
     def decorate(function: F) -> F:
+        refuse_around(function)
         signature = inspect.signature(function)
         for name in filter(None, (subject, scope)):
             if name not in signature.parameters:
                 raise ConsentKitError(
-                    f"gated(): {function.__qualname__}() has no argument {name!r} to take the subject from"
+                    f"gated(): {name_of(function)}() has no argument {name!r} to take the subject from"
                 )
 
-        def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Decision | None:
+        def stop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             who = bound.arguments[subject]
             where = str(bound.arguments[scope]) if scope else ""
-            return _first_no(find_kit(), items, None if who is None else str(who), tenant, where)
+            no = _first_no(find_kit(), items, None if who is None else str(who), tenant, where)
+            if no is not None and not skip:
+                raise no
+            return no is not None
 
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            return None if _stop(ask(args, kwargs), skip) else function(*args, **kwargs)
-
-        @functools.wraps(function)
-        async def run_async(*args: Any, **kwargs: Any) -> Any:
-            return None if _stop(ask(args, kwargs), skip) else await function(*args, **kwargs)
-
-        wrapped: Any = run_async if inspect.iscoroutinefunction(function) else run
-        setattr(wrapped, MARK, (*getattr(function, MARK, ()), *items))
-        declare(wrapped, JOB, f"{function.__module__}.{function.__qualname__}", items, kit=kit)
-        return cast(F, wrapped)
+        found: Any = wrapped(function, stop)
+        found.__signature__ = signature  # Celery reads it to refuse wrong arguments when a task is queued
+        setattr(found, MARK, (*getattr(function, MARK, ()), *items))
+        declare(found, JOB, f"{function.__module__}.{name_of(function)}", items, kit=kit)
+        return cast(F, found)
 
     return decorate
 
@@ -89,7 +92,8 @@ def blocked(kit: object, decision: Decision, subject: str | None) -> None:
 
 def _first_no(
     kit: Asker | None, items: tuple[str, ...], subject: str | None, tenant: str | None, scope: str
-) -> Decision | None:
+) -> ConsentMissing | None:
+    """The error for the first item that is not allowed."""
     if kit is None:
         raise ConsentKitError(
             "gated(): no app context and not exactly one initialised app, so nothing is processed"
@@ -98,11 +102,5 @@ def _first_no(
         decision: Decision = kit.of(subject, tenant=tenant).decide(item, scope=scope)
         if not decision.allowed:
             blocked(kit, decision, subject)
-            return decision
+            return missing(decision, kit.catalog)
     return None
-
-
-def _stop(decision: Decision | None, skip: bool) -> bool:
-    if decision is not None and not skip:
-        raise ConsentMissing(decision)
-    return decision is not None

@@ -9,7 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from consentkit.core.catalog import Catalog
-from consentkit.core.errors import AcceptanceMissing, ConsentMissing, SchemaOutdated, StoreUnavailable
+from consentkit.core.errors import (
+    AcceptanceMissing,
+    ConsentMissing,
+    GateUnavailable,
+    SchemaOutdated,
+    StoreUnavailable,
+)
 from consentkit.core.folding import fold
 from consentkit.core.gate import Decision, Row, View, decide, unavailable
 from consentkit.core.minors import Facts
@@ -206,6 +212,11 @@ class Consents:
         `at`: what was allowed at a past moment, by the versions in force then. Raises UnknownPurpose, and
         ValueError for a moment without a time zone or in the future.
         """
+        found = self.look(item, at=at, scope=scope)
+        return found if at is not None else self.kit.decided(item, found, self.subject, self.tenant)
+
+    def look(self, item: str, *, at: datetime | None = None, scope: str = "") -> Decision:
+        """The same answer, told to nobody: for lists that show how things stand and process nothing."""
         kit = self.kit
         at_us = None if at is None else not_ahead(to_us(at), kit.runtime.clock.now())
         try:
@@ -214,9 +225,8 @@ class Consents:
         except (StoreUnavailable, SchemaOutdated) as error:
             kit.runtime.catalog.items_of(item)
             log_unavailable(error)
-            return kit.decided(item, unavailable(item), self.subject, self.tenant)
-        found = kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
-        return found if at_us is not None else kit.decided(item, found, self.subject, self.tenant)
+            return unavailable(item)
+        return kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
 
     def allows(self, item: str, *, scope: str = "") -> bool:
         """Whether processing may happen now."""
@@ -285,4 +295,6 @@ def _state_after(events: Sequence[Event]) -> SubjectState:
 
 def missing(decision: Decision, catalog: Catalog) -> ConsentMissing:
     """The error of a gate's no."""
+    if decision.reason is Reason.STORE_UNAVAILABLE:
+        return GateUnavailable(decision)
     return AcceptanceMissing(decision) if decision.item in catalog.policies else ConsentMissing(decision)

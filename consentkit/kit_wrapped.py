@@ -1,0 +1,96 @@
+"""A question before the body of a callable, of whatever kind: asked when the body begins to run.
+
+A coroutine runs when it is awaited, a generator when its first item is taken: later than it is called, and until
+then somebody may have withdrawn.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+from consentkit.core.errors import ConsentKitError
+
+Blocked = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+"""Asks with the arguments of a call. True: leave the body out. Raises where a no is an error."""
+
+_QUEUED = ("apply_async", "send_with_options", "call_local")  # Celery, Dramatiq, Huey
+
+
+def wrapped(function: Callable[..., Any], blocked: Blocked) -> Callable[..., Any]:
+    """The callable with the question before it. A generator that is blocked is empty, all else gives None."""
+    plain = inspect.isroutine(function) or isinstance(function, functools.partial)
+    body: Any = function if plain else type(function).__call__
+    if inspect.isasyncgenfunction(body):
+        found = _async_generator(function, blocked)
+    elif inspect.isgeneratorfunction(body):
+        found = _generator(function, blocked)
+    else:
+        found = (_coroutine if inspect.iscoroutinefunction(body) else _function)(function, blocked)
+    return functools.wraps(function)(found)
+
+
+def refuse_around(function: object) -> None:
+    """Raise ConsentKitError for what would be gated by name only: a queue runs what lies under the gate."""
+    name = name_of(function)
+    if isinstance(function, (classmethod, staticmethod)):
+        kind = type(function).__name__
+        raise ConsentKitError(f"gated(): write @{kind} above @gated, not below it, for {name}()")
+    if any(hasattr(function, attribute) for attribute in _QUEUED):
+        raise ConsentKitError(
+            f"gated(): {name} is a task of a queue, whose worker would run it without the gate: "
+            "write the task's decorator above @gated, so that the gate is part of the task"
+        )
+
+
+def name_of(function: object) -> str:
+    """How a callable is called, for people."""
+    inner = function.func if isinstance(function, functools.partial) else function
+    return str(getattr(inner, "__qualname__", type(inner).__qualname__))
+
+
+def _function(function: Callable[..., Any], blocked: Blocked) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return None if blocked(args, kwargs) else function(*args, **kwargs)
+
+    return run
+
+
+def _coroutine(function: Callable[..., Any], blocked: Blocked) -> Callable[..., Any]:
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        return None if blocked(args, kwargs) else await function(*args, **kwargs)
+
+    return run
+
+
+def _generator(function: Callable[..., Any], blocked: Blocked) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return None if blocked(args, kwargs) else (yield from function(*args, **kwargs))
+
+    return run
+
+
+def _async_generator(function: Callable[..., Any], blocked: Blocked) -> Callable[..., Any]:
+    """What `yield from` does, written out: asynchronous generators have none (PEP 525)."""
+
+    async def run(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        if blocked(args, kwargs):
+            return
+        inner = function(*args, **kwargs)
+        step = inner.asend(None)
+        while True:
+            try:
+                item = await step
+            except StopAsyncIteration:
+                return
+            try:
+                step = inner.asend((yield item))
+            except GeneratorExit:
+                await inner.aclose()
+                raise
+            except BaseException as error:
+                step = inner.athrow(error)
+
+    return run
