@@ -13,6 +13,7 @@ from browsing import Browser
 from flask import Flask
 
 from consentkit import ConsentKit
+from consentkit.core.catalog import Catalog
 from consentkit.testing import FrozenClock, frozen_clock, prepare, temporary_database
 
 
@@ -26,14 +27,19 @@ class Service:
     def __init__(self, profile: Any, folder: Path, serve: Callable[[Flask], str]) -> None:
         self._profile, self._folder, self._serve, self._open = profile, folder, serve, ExitStack()
 
-    def release(self, at: datetime, **versions: int) -> Service:
-        """A new process at that moment. `privacy=2`: of this policy there are two versions so far."""
+    def release(
+        self, at: datetime, change: Callable[[Catalog], Catalog] = lambda catalog: catalog, **versions: int
+    ) -> Service:
+        """A new process at that moment. `privacy=2`: of this policy there are two versions so far.
+
+        `change`: what else is different in this release.
+        """
         catalog = ConsentKit.from_file(self._profile.FOLDER / "consent.toml").catalog
         known = {
             key: replace(policy, versions=tuple(policy.versions)[: versions.get(key, 99)])
             for key, policy in catalog.policies.items()
         }
-        self.kit = ConsentKit(catalog=replace(catalog, policies=known))
+        self.kit = ConsentKit(catalog=change(replace(catalog, policies=known)))
         self.app = self._profile.create_app(
             {"TESTING": True, "SECRET_KEY": "scenario", **temporary_database(self._folder)},
             instance_path=self._folder,

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, jsonify, request, session
+from flask import Flask, Response, abort, current_app, jsonify, request, session
 from werkzeug.serving import make_server
 
-from consentkit import ConsentKit
+from consentkit import ConsentKit, ungated
 
 HOST = "127.0.0.1"
 
@@ -42,6 +42,7 @@ def make(
     return app, consent
 
 
+@ungated("signing in")
 def sign_in() -> Response:
     """Whoever names an account has it: a sketch."""
     account = request.form.get("account", "")
@@ -51,6 +52,7 @@ def sign_in() -> Response:
     return jsonify(account=account)
 
 
+@ungated("signing out")
 def sign_out() -> Response:
     """Nobody is signed in any more."""
     session.pop("account", None)
@@ -62,6 +64,12 @@ def account() -> str:
     found = session.get("account")
     if not isinstance(found, str):
         abort(401)
+    return found
+
+
+def current_kit() -> ConsentKit:
+    """The kit of the app in whose context we are."""
+    found: ConsentKit = current_app.extensions["consentkit"].kit
     return found
 
 

@@ -1,0 +1,204 @@
+"""A vendor of chat windows: what its policy promises is what it does. Tests are named by the promise's number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from services import Service
+
+from consentkit import ChoiceRejected, ConsentMissing, Event, Party
+from consentkit.core.catalog import Catalog
+from consentkit.testing import assert_no_processing
+from example_app.profiles import chat_sdk
+from example_app.profiles.chat_sdk import answer_at_night, disclose, disclose_by_law, print_invoice
+
+START = datetime(2027, 1, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+CASE = {"case": "2027/0815", "operator": "staff-7"}
+JSON = "application/json"
+
+
+@pytest.fixture
+def service(tmp_path: Path, live_server: Callable[[Flask], str]) -> Iterator[Service]:
+    made = Service(chat_sdk, tmp_path, live_server).release(START, privacy=1)
+    yield made
+    made.close()
+
+
+def test_1_1_an_account_is_a_contract_and_everything_about_use_is_asked(service: Service) -> None:
+    ada = service.browser("ada")
+    ada.accept("/consent/accept/privacy")
+    assert ada.get("/chat").status == 200, "nobody is asked for the account"
+    assert ada.get("/chat/near", accept=JSON).json["reason"] == "NO_ANSWER"
+    assert ada.post("/usage", {}, accept=JSON).json["reason"] == "NO_ANSWER"
+    page = ada.get("/consent").text
+    for text in ("operating system", "Improving the chat", "New services", "Where you are"):
+        assert text in page
+    ada.post("/consent", {"decision": "accept-all"})
+    assert ada.post("/usage", {}).status == 200
+    assert ada.get("/chat/near", accept=JSON).status == 403, "a place is asked for by itself"
+    ada.post("/consent", {"decision": "save", "category": "analytics", "purpose": "location"})
+    assert ada.get("/chat/near").status == 200
+
+
+def test_1_1_cookies_on_every_page_only_after_a_yes(service: Service) -> None:
+    visitor = service.browser()
+    assert "_lantern_visit" not in visitor.get("/").cookies
+    visitor.post("/consent", {"decision": "accept-all"})
+    assert "_lantern_visit" in visitor.get("/").cookies
+    assert "_lantern_visit" in visitor.cookies
+    visitor.post("/consent", {"decision": "withdraw-all"})
+    assert "_lantern_visit" not in visitor.cookies
+    assert "_lantern_visit" not in visitor.get("/").cookies
+
+
+def test_1_2_nothing_goes_to_others_without_prior_consent(service: Service) -> None:
+    with service.app.app_context(), assert_no_processing("third_party_disclosure") as asked:
+        with pytest.raises(ConsentMissing, match="NO_ANSWER"):
+            disclose("ada", to="a shop")
+        service.browser("ada").post("/consent", {"decision": "accept-all"})
+        with pytest.raises(ConsentMissing, match="NO_ANSWER"):
+            disclose("ada", to="a shop")
+        assert len(asked) == 2, "accept all is no consent to this"
+    ada = service.browser("ada")
+    ada.post("/consent", {"decision": "save", "purpose": "third_party_disclosure"})
+    with service.app.app_context():
+        assert disclose("ada", to="a shop") == "messages of ada to a shop"
+        ada.post("/consent", {"decision": "withdraw-all"})
+        with pytest.raises(ConsentMissing, match="WITHDRAWN"):
+            disclose("ada", to="a shop")
+
+
+def test_1_2_except_where_the_law_demands_it_and_that_is_on_record(service: Service) -> None:
+    kit = service.kit
+    with service.app.app_context():
+        kit.refuse("ada", "third_party_disclosure")
+        assert disclose_by_law(kit, "ada", "law", **CASE) == "messages of ada to the authority"
+        with pytest.raises(ConsentMissing, match="REFUSED"):
+            disclose("ada", to="the authority")
+        with pytest.raises(ChoiceRejected, match="there is no ground"):
+            disclose_by_law(kit, "ada", "a hunch", **CASE)
+        with pytest.raises((ChoiceRejected, ValueError)):
+            disclose_by_law(kit, "ada", "law", case="", operator="staff-7")
+        used = [e for e in kit.ledger.events(subject="ada", action="exception_used") if isinstance(e, Event)]
+        assert [json.loads(e.body)["ground"] for e in used] == ["law"]
+        assert used[0].actor == "operator"
+
+
+def test_1_3_aggregated_data_is_never_asked_and_never_blocked(service: Service) -> None:
+    ada = service.browser("ada")
+    page = ada.get("/consent").text
+    assert 'value="aggregates"' not in page
+    assert ada.get("/numbers").status == 200
+    ada.post("/consent", {"decision": "withdraw-all"})
+    ada.post("/account/delete", {})
+    assert ada.get("/numbers").status == 200
+    with service.app.app_context():
+        assert service.kit.decide("ada", "aggregates").reason == "NOT_REQUIRED"
+
+
+def test_1_5_whoever_stops_cannot_go_on_and_signing_in_grants_nothing(service: Service) -> None:
+    ada = service.browser("ada")
+    ada.accept("/consent/accept/privacy")
+    ada.post("/consent", {"decision": "save", "purpose": "location"})
+    assert [ada.get(path).status for path in ("/chat", "/chat/history", "/chat/near")] == [200, 200, 200]
+    assert ada.post("/account/stop", {}).json == ["withdrawn"]
+    for _ in range(2):
+        for path in ("/chat", "/chat/history", "/chat/near"):
+            answer = ada.get(path, accept=JSON)
+            assert (answer.status, answer.json["reason"]) == (403, "WITHDRAWN"), path
+            assert ada.get(path).status == 403, "nobody is led back to a question"
+        ada = service.browser("ada")
+    with service.app.app_context():
+        service.kit.give("ada", "purpose:account", method="form")
+    assert service.browser("ada").get("/chat").status == 200, "an express yes opens it again"
+
+
+def test_1_5_a_deleted_account_stays_closed(service: Service) -> None:
+    ada = service.browser("ada")
+    ada.accept("/consent/accept/privacy")
+    assert ada.post("/account/delete", {}).json == ["erased"]
+    again = service.browser("ada")
+    for path in ("/chat", "/chat/history", "/chat/near"):
+        answer = again.get(path, accept=JSON)
+        assert (answer.status, answer.json["reason"]) == (403, "ERASED"), path
+    with service.app.app_context():
+        assert print_invoice("ada") == "invoice of ada", "the tax office still wants it"
+
+
+def test_1_6_a_major_change_closes_the_chat_until_it_is_answered(service: Service) -> None:
+    ada, bob = service.browser("ada"), service.browser("bob")
+    for browser in (ada, bob):
+        browser.accept("/consent/accept/privacy")
+    service.release(START + DAY, privacy=3)
+    ada, bob = service.browser("ada"), service.browser("bob")
+    led = ada.get("/chat")
+    assert (led.status, (led.location or "").split("?")[0]) == (303, "/consent/accept/privacy")
+    assert "partner who answers at night" in ada.get("/consent/accept/privacy").text
+    assert "New in section 2" in ada.get("/consent/accept/privacy").text
+    ada.post("/consent/accept/privacy", {"decision": "decline"})
+    assert service.events("ada")[-1][:3] == ("declined", "privacy", "2")
+    for path in ("/chat", "/chat/history"):
+        assert ada.get(path).status == 403, "who disagrees stops at once"
+    bob.accept("/consent/accept/privacy")
+    assert bob.get("/chat").status == 200
+
+
+def test_1_6_a_spelling_mistake_asks_nobody(service: Service) -> None:
+    service.browser("ada").accept("/consent/accept/privacy")
+    service.release(START + DAY, privacy=2)
+    assert service.browser("ada").get("/chat").status == 200
+    assert "address" in service.browser("ada").get("/consent/policies/privacy").text
+    assert service.events("ada") == [("accepted", "privacy", "1", "tick")]
+
+
+def another_partner(catalog: Catalog) -> Catalog:
+    """The release in which a second company answers at night."""
+    second = Party("dawn_shift", name="Dawn Shift", contact="privacy@dawn-shift.example", country="NZ")
+    partners = replace(
+        catalog.purposes["partners"],
+        version=2,
+        recipients=("night_shift", "dawn_shift"),
+        locations=("NZ", "SG"),
+    )
+    return replace(
+        catalog,
+        parties={**catalog.parties, second.key: second},
+        purposes={**catalog.purposes, "partners": partners},
+    )
+
+
+def test_1_7_recipients_and_places_are_shown_and_a_new_one_asks_again_for_that_purpose_only(
+    service: Service,
+) -> None:
+    ada = service.browser("ada")
+    page = ada.get("/consent").text
+    assert "Night Shift" in page
+    assert "SG" in page or "Singapore" in page
+    ada.post("/consent", {"decision": "save", "purpose": ["partners", "location"]})
+    with service.app.app_context():
+        assert answer_at_night("ada") == "a partner answers ada"
+        notice = service.kit.notice("en").digest
+        (given,) = [a for a in service.kit.receipt("ada")["answers"] if a["item"] == "partners"]
+        assert given["notice"] == notice
+        assert "Night Shift" in (service.kit.document(notice) or ("", ""))[1]
+    service.release(START + DAY, another_partner, privacy=1)
+    assert "Dawn Shift" in service.browser("ada").get("/consent").text
+    with service.app.app_context():
+        with pytest.raises(ConsentMissing, match="OUTDATED"):
+            answer_at_night("ada")
+        assert service.kit.of("ada").allows("location"), "the rest stays answered"
+    service.browser("ada").post("/consent", {"decision": "save", "purpose": ["partners", "location"]})
+    with service.app.app_context():
+        assert answer_at_night("ada")
+
+
+def test_every_view_says_what_it_is_about(service: Service) -> None:
+    done = service.app.test_cli_runner().invoke(args=["consent", "routes", "--fail-undeclared"])
+    assert done.exit_code == 0, done.output
