@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from browsing import Browser
 from flask import Flask
@@ -15,6 +15,8 @@ from flask import Flask
 from consentkit import ConsentKit
 from consentkit.core.catalog import Catalog
 from consentkit.testing import FrozenClock, frozen_clock, prepare, temporary_database
+
+Client = TypeVar("Client", bound=Browser)
 
 
 class Service:
@@ -51,7 +53,11 @@ class Service:
 
     def browser(self, account: str | None = None, **headers: str) -> Browser:
         """A visitor's browser, or one in which an account is signed in."""
-        made = Browser(self._serve(self.app), **headers)
+        return self.client(Browser, account, **headers)
+
+    def client(self, kind: type[Client], account: str | None = None, **headers: str) -> Client:
+        """The same of another kind than a browser, such as the app on a telephone."""
+        made = kind(self._serve(self.app), **headers)
         if account is not None:
             assert made.post("/sign-in", {"account": account}).status == 200
         return made
