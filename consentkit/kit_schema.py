@@ -8,6 +8,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from consentkit.core.terms import Assurance, Basis, Change, Regime
+from consentkit.core.verification import GuardianMethod
 
 
 class LocalText(fields.Field[Any]):
@@ -205,9 +206,11 @@ class MinorsSchema(Schema):
     age = fields.Int(strict=True, validate=validate.Range(min=1, max=21))
     children = one_of(["guardian", "not_allowed"])
     unknown_age = one_of(["adult", "minor", "ask"])
+    guardians = one_of(["any", "all"])
+    methods = fields.List(one_of(GuardianMethod), validate=validate.Length(min=1))
     invitation_valid_for = fields.Str()
+    confirm_after = fields.Str()
     purge_after = fields.Str()
-    methods = strings()
     ages = table(AgeSchema)
 
 

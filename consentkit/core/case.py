@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from consentkit.core.minors import is_guarded, is_minor
+from consentkit.core.terms import Status
 from consentkit.core.view import Row, Rule, View
+
+INVITATION = "invitation:"
+"""The actor of an invitation is named after the guardian who is asked: `invitation:<n>`, `guardian:<n>`."""
 
 Minority = tuple[bool, bool]
 """Whether the subject is a minor, and so young that a guardian answers."""
@@ -24,6 +28,22 @@ class Case:
         self.rows = about(view, rule.kind, rule.item)
         self.own = own_answer(self.rows)
         self.guardians = [r for r in self.rows if r.actor.startswith("guardian:") and r.grants]
+
+    @property
+    def every_guardian(self) -> bool:
+        """Whether each guardian who was invited has to agree, and not only one."""
+        return self.view.minors is not None and self.view.minors.guardians == "all"
+
+    @property
+    def invited(self) -> list[Row]:
+        """Invitations that their guardian has not answered with a yes, those that are over too.
+
+        One that names no guardian is answered by whoever says yes.
+        """
+        agreed = {r.actor.replace("guardian:", INVITATION, 1) for r in self.guardians}
+        agreed |= {"invitation"} if agreed else set()
+        asked = (r for r in self.rows if r.status == Status.REQUESTED and r.actor.startswith("invitation"))
+        return [r for r in asked if r.actor not in agreed]
 
 
 def age_of(view: View) -> Minority:

@@ -201,15 +201,19 @@ class Site:
 class MinorRules:
     """The operator's rules for minors. `age`: years from which a person answers alone.
 
-    The jurisdiction's age holds where it is higher. `ages`: rows in place of those of the package.
+    The jurisdiction's age holds where it is higher. `ages`: rows in place of those of the package. `guardians`:
+    whether one of several is enough, or every invited one has to agree. `methods`: how they may be verified, none
+    named: all. `confirm_after`: when a yes by message is asked about again.
     """
 
     age: int | None = None
     children: str = "guardian"
     unknown_age: str = "adult"
-    invitation_valid_for: str = "P14D"
-    purge_after: str = "P14D"
+    guardians: str = "any"
     methods: Sequence[str] = ()
+    invitation_valid_for: str = "P14D"
+    confirm_after: str = "P1D"
+    purge_after: str = "P14D"
     ages: Sequence[AgeRule] = ()
 
     @property

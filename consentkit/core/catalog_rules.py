@@ -26,11 +26,13 @@ from consentkit.core.catalog import (
     slug,
 )
 from consentkit.core.errors import CatalogError
+from consentkit.core.hosts import check_hosts
 from consentkit.core.place_rules import check_places
 from consentkit.core.places import RegimeRule
 from consentkit.core.policy_rules import check_bundle, check_policy, known_key
-from consentkit.core.terms import Assurance, Basis
+from consentkit.core.terms import SIGNALS, Assurance, Basis
 from consentkit.core.times import Duration
+from consentkit.core.webhooks import webhook_fault
 
 TRACKER_COOKIES = (
     *("_ga*", "_gid", "_gat*", "_gcl_*", "_fbp", "_fbc", "fr", "IDE", "_pk_*", "_hj*", "_clck", "_clsk"),
@@ -71,6 +73,11 @@ def build(
     _check_namespace(catalog)
     _check_durations(catalog)
     check_places(catalog)
+    check_hosts(catalog)
+    for party in catalog.parties.values():
+        if party.webhook and (fault := webhook_fault(party.webhook)):
+            mend = "Write the whole address, such as https://partner.example/consent"
+            raise CatalogError(fault, key=f"parties.{party.key}.webhook", mend=mend)
     for purpose in catalog.purposes.values():
         _check_purpose(catalog, purpose)
     for policy in catalog.policies.values():
@@ -144,9 +151,18 @@ def _check_purpose(catalog: Catalog, purpose: Purpose) -> None:
         raise CatalogError("is not known", key=f"{where}.minors", mend="Write guardian, never or allowed")
     if purpose.assurance not in list(Assurance):
         raise CatalogError(
-            "is not known", key=f"{where}.assurance", mend="Write none, reasonable or verifiable"
+            "is not known", key=f"{where}.assurance", mend=f"Write one of {', '.join(Assurance)}"
         )
+    _check_signals(purpose, f"{where}.signals")
     _check_dark_patterns(purpose, where)
+
+
+def _check_signals(purpose: Purpose, where: str) -> None:
+    for signal in set(purpose.signals) - set(SIGNALS):
+        raise CatalogError(f"{signal!r} is not known", key=where, mend=f"Write one of {', '.join(SIGNALS)}")
+    if purpose.signals and purpose.basis is not Basis.CONSENT:
+        mend = 'Write basis = "consent"; where the regime is opt_out, silence allows it all the same'
+        raise CatalogError(f"a signal would not stop what rests on {purpose.basis.value}", key=where, mend=mend)
 
 
 def _check_dark_patterns(purpose: Purpose, where: str) -> None:
@@ -184,6 +200,7 @@ def _check_durations(catalog: Catalog) -> None:
     }
     if catalog.minors is not None:
         named["minors.invitation_valid_for"] = catalog.minors.invitation_valid_for
+        named["minors.confirm_after"] = catalog.minors.confirm_after
         named["minors.purge_after"] = catalog.minors.purge_after
     for key, purpose in catalog.purposes.items():
         named |= {

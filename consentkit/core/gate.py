@@ -163,14 +163,15 @@ def _opted_out(case: Case) -> Outcome | None:
 def _guardian(case: Case) -> Outcome | None:
     if not case.guarded:
         return None
-    if not case.guardians:
-        pending = any(r.actor == "invitation" and r.status == Status.REQUESTED for r in case.rows)
-        if pending:
+    invited = case.invited
+    if not case.guardians or (invited and case.every_guardian):
+        if any(not _over(r, case) for r in invited):
             return Reason.GUARDIAN_PENDING, None, ("guardian",)
         return Reason.GUARDIAN_REQUIRED, None, _age_first(case, "guardian")
-    strongest = max(case.guardians, key=lambda r: r.level)
-    if strongest.level < _level(case):
-        return Reason.GUARDIAN_ASSURANCE_TOO_LOW, strongest, ("guardian",)
+    choose = min if case.every_guardian else max
+    verified = choose(case.guardians, key=lambda r: r.level)
+    if verified.level < _level(case):
+        return Reason.GUARDIAN_ASSURANCE_TOO_LOW, verified, ("guardian",)
     return None
 
 
@@ -190,14 +191,16 @@ def _unanswered(case: Case) -> Outcome | None:
         return None
     if not case.minor and case.view.place.regime(case.rule.category, case.rule.regime) is not Regime.OPT_IN:
         return Reason.NOT_REQUIRED, None, ()
-    asked = any(r.status == Status.REQUESTED for r in case.rows)
+    asked = any(r.status == Status.REQUESTED and r.actor == "invitation" for r in case.rows)
     return (Reason.REQUESTED if asked else Reason.NO_ANSWER), None, (case.rule.item,)
 
 
 def _grants(case: Case) -> list[Row]:
-    """The grants on which the answer rests: the person's own, and the best guardian's where one is needed."""
+    """The grants on which the answer rests: the person's own, and the best guardian's or every guardian's."""
     found = [case.own] if case.own_needed and case.own is not None else []
-    if case.guarded:
+    if case.guarded and case.every_guardian:
+        found += case.guardians
+    elif case.guarded:
         strong = [r for r in case.guardians if r.level >= _level(case)]
         found.append(max(strong, key=lambda r: (not _over(r, case), r.version >= case.rule.floor, r.order)))
     return found
@@ -275,7 +278,7 @@ def _decide(rule: Rule, view: View, age: Minority) -> tuple[int, Decision]:
         allowed = reason in ALLOWING
         event_id = ends = None
         if row is not None:
-            event_id = row.event_id
+            event_id = row.event_id or None  # a signal of this very request is not recorded yet
             ends = from_us(row.expires_us) if allowed and row.expires_us is not None else None
         law = _by_place(number, case, reason)
         return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs, law)

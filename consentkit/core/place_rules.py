@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from consentkit.core.catalog import Catalog
+from consentkit.core.catalog import Catalog, MinorRules
 from consentkit.core.errors import CatalogError
+from consentkit.core.verification import GuardianMethod
 
+GUARDIANS = ("any", "all")
 _CODE = re.compile(r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?")
 
 
@@ -20,6 +22,8 @@ def check_places(catalog: Catalog) -> None:
     default = catalog.site.default_jurisdiction
     if default is not None:
         _check_code(default, "site.default_jurisdiction")
+    if catalog.minors is not None:
+        _check_guardians(catalog.minors)
     for rule in catalog.minors.ages if catalog.minors is not None else ():
         where = f"minors.ages.{rule.code}"
         _check_code(rule.code, where)
@@ -37,6 +41,16 @@ def check_places(catalog: Catalog) -> None:
                 raise CatalogError(
                     f"there is no category {category!r}", key=where, mend=f"Known categories: {known}"
                 )
+
+
+def _check_guardians(rules: MinorRules) -> None:
+    if rules.guardians not in GUARDIANS:
+        mend = f"Write one of {', '.join(GUARDIANS)}"
+        raise CatalogError(f"{rules.guardians!r} is not known", key="minors.guardians", mend=mend)
+    for method in rules.methods:
+        if method not in list(GuardianMethod):
+            mend = f"Write some of {', '.join(GuardianMethod)}"
+            raise CatalogError(f"{method!r} is not known", key="minors.methods", mend=mend)
 
 
 def _check_code(code: str, where: str) -> None:

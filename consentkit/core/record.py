@@ -135,7 +135,7 @@ def row_after(
 ) -> Row | None:
     """The state row that an event leads to; None for evidence that changes no answer."""
     if action == Action.REQUESTED:
-        actor = "invitation"
+        actor = actor if actor.startswith("invitation:") else "invitation"
     elif action not in ANSWERS:
         return None
     return Row(kind, item, scope, actor, action, ordinal, level, effective_us, expires_us, event_id)

@@ -140,17 +140,24 @@ class Band(StrEnum):
 
 
 class Assurance(StrEnum):
-    """How well a guardian was verified, weakest first (GDPR 8(2), COPPA 16 CFR 312.5(b))."""
+    """How well a guardian was verified, weakest first (GDPR 8(2), COPPA 16 CFR 312.5(b)).
+
+    `confirmed`: reached, and asked again some time later: what COPPA takes where nothing is disclosed.
+    """
 
     NONE = "none"
     REASONABLE = "reasonable"
+    CONFIRMED = "confirmed"
     VERIFIABLE = "verifiable"
 
     @property
     def level(self) -> int:
-        """The order of the levels as a number: none 0, reasonable 1, verifiable 2."""
+        """The order of the levels as a number: none 0, reasonable 1, confirmed 2, verifiable 3."""
         return list(Assurance).index(self)
 
+
+SIGNALS = ("gpc",)
+"""Opt-out signals of browsers that a purpose may heed: Global Privacy Control."""
 
 GRANTS = frozenset({Status.GIVEN, Status.RENEWED, Status.ACCEPTED})
 DENIALS = frozenset(

@@ -26,7 +26,8 @@ def rename(writer: LedgerWriter, reader: LedgerReader, tenant: str, old: str, ne
         state = reader.state_in(tx, tenant, old)
         if state.key is None or state.facts.erased_us is not None:
             raise ChoiceRejected(f"the ledger does not know the subject {old!r}")
-        said = [(row.effective_us, _continued(tx, row, reader)) for row in state.rows]
+        kept = [row for row in state.rows if not row.actor.startswith("invitation:")]  # their links end here
+        said = [(row.effective_us, _continued(tx, row, reader)) for row in kept]
         facts = replace(state.facts, erased_us=None)
         acts = [writer.act(tenant, new, [answer], at_us=at_us, facts=facts) for at_us, answer in said]
         _make(tx, writer, writer.act(tenant, new, (), facts=facts))

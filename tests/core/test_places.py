@@ -120,7 +120,7 @@ def test_a_subdivision_is_its_country_where_it_has_no_row() -> None:
     assert PLACES.at("DE-BY").ages.code == "DE"
     assert PLACES.at("de").ages.code == "DE"
     assert PLACES.at("US-WY").regimes.code == "US"
-    assert PLACES.at("US-CA").ages.verification is Assurance.VERIFIABLE  # COPPA holds there too
+    assert PLACES.at("US-CA").ages.verification is Assurance.CONFIRMED  # COPPA holds there too
 
 
 def test_the_stricter_of_operator_and_jurisdiction() -> None:
