@@ -35,7 +35,7 @@ from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load, read_texts
 from consentkit.runtime import Keys, Runtime
-from consentkit.web import assets, checks, cookie_guard, gates, markup, problems, sign_in
+from consentkit.web import assets, checks, cookie_guard, gates, markup, opt_out, problems, sign_in
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
 from consentkit.web.current import forget
@@ -120,6 +120,7 @@ class ConsentKit(Kit):
         app.cli.add_command(commands)
         checks.install(app)
         sign_in.install(app)
+        opt_out.install(app)
         cookie_guard.install(app, settings.cookie_guard)
         if embedded:
             self._start_embedded(app, runtime)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Unpack
 
-from consentkit.core.choices import Manner, denying, giving, lifting, restricting
+from consentkit.core.choices import Manner, denying, giving, lifting, restricting, say
 from consentkit.core.gate import OBJECTION
 from consentkit.core.record import Answer, Event
-from consentkit.core.terms import Action
+from consentkit.core.terms import SIGNALS, Action, Kind, Method
+from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_policies import PolicyVerbs
-from consentkit.kit_record import How, Keys, keys_of, refuse_visitor
-from consentkit.kit_subject import SubjectVerbs
+from consentkit.kit_record import How, Keys, check_subject, keys_of, refuse_visitor
+from consentkit.kit_sweep import SweepVerbs
+from consentkit.store.signalling import record_signal
 
 
-class Verbs(SubjectVerbs, PolicyVerbs):
+class Verbs(SweepVerbs, PolicyVerbs):
     """Recording verbs. Each is one transaction: all of its events, or none."""
 
     def give(self, subject: str, items: Keys, *, renew: bool = False, **how: Unpack[How]) -> list[Event]:
@@ -87,6 +90,31 @@ class Verbs(SubjectVerbs, PolicyVerbs):
     def lift(self, subject: str, items: Keys = (), **how: Unpack[How]) -> list[Event]:
         """End a restriction and an objection to everything; with items, the objection to these."""
         return self._say(subject, lambda m: lifting(self.runtime.catalog, keys_of(items), m), how)
+
+    def signalled(
+        self, subject: str, signal: str = "gpc", *, at: datetime | None = None, tenant: str | None = None
+    ) -> list[Event]:
+        """Record a browser's opt-out signal such as Global Privacy Control (11 CCR 7025(c)), once per subject.
+
+        `at`: when it was seen. It is a no to every purpose with that signal, until a later explicit yes. On
+        record already, or erased: an empty list. Raises StoreUnavailable, ValueError.
+        """
+        check_subject(subject, tenant)
+        if signal not in SIGNALS:
+            raise ValueError(f"signal {signal!r}: write one of {', '.join(SIGNALS)}")
+        self.runtime.ensure()
+        now_us = self.runtime.clock.now()
+        at_us = None if at is None else not_ahead(to_us(at), now_us)
+        manner = Manner(now_us if at_us is None else at_us, "browser", Method.BROWSER_SIGNAL.value)
+        facts, said = self._by_law(
+            tenant or "", subject, [say(manner, Kind.SIGNAL, signal, Action.OBJECTED)], manner
+        )
+        runtime = self.runtime
+        events = record_signal(
+            runtime.writer, runtime.reader, tenant or "", subject, said[0], at_us=at_us, facts=facts
+        )
+        self._recorded(subject, tenant or "", events)
+        return events
 
 
 def _named(purposes: Sequence[str]) -> list[str]:

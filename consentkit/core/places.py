@@ -80,7 +80,12 @@ class Place:
         if not category:
             return Regime.OPT_IN
         here = self.regimes.regimes.get(category, Regime.OPT_IN)
-        return here if floor is None else min(here, floor, key=_REGIMES.index)
+        return here if floor is None else strictest((here, floor))
+
+
+def strictest(regimes: Iterable[Regime]) -> Regime:
+    """The strictest of several; of none opt-in."""
+    return min(regimes, key=_REGIMES.index, default=Regime.OPT_IN)
 
 
 class Places:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from consentkit.core.catalog import Catalog, Policy, localized
 from consentkit.core.catalog_rules import canonical, definition, material_changes
 from consentkit.core.errors import CatalogError
-from consentkit.core.notice import Notice, digest, notice_of, purpose_notice
+from consentkit.core.notice import Notice, category_notice, digest, notice_of, purpose_notice
 from consentkit.core.published import PolicyRelease, Published, PurposeRelease
 from consentkit.core.terms import Basis, Change
 from consentkit.core.times import rfc3339, to_us
@@ -151,6 +151,13 @@ def is_published(catalog: Catalog, tx: Tx) -> bool:
     return True
 
 
+def published_us(catalog: Catalog, tx: Tx) -> int | None:
+    """When this very catalogue was published first; None when it was not."""
+    wanted = digest(canonical(catalog))
+    rows = tx.run(f"SELECT stored_us FROM {_P}document WHERE digest = ?", (wanted,))
+    return rows[0][0] if rows else None
+
+
 def read_document(tx: Tx, wanted: str) -> tuple[str, str] | None:
     """Media type and content of a stored text by its digest."""
     rows = tx.run(f"SELECT media_type, content FROM {_P}document WHERE digest = ?", (wanted,))
@@ -166,9 +173,10 @@ def _documents(catalog: Catalog) -> Iterable[tuple[str, str]]:
 
 
 def _notices(catalog: Catalog) -> Iterable[Notice]:
-    """What banner and preference page show, and what is shown where data is collected, in every locale."""
+    """What banner and preference page show, and what is shown where something is asked by itself, in every locale."""
     for locale in catalog.locales:
         yield notice_of(catalog, locale)
+        yield from (category_notice(catalog, category, locale) for category in catalog.choices)
         asked = (purpose for purpose in catalog.purposes.values() if purpose.basis is Basis.CONSENT)
         yield from (purpose_notice(catalog, purpose, locale) for purpose in asked)
 

@@ -228,6 +228,7 @@ def decision_json(subject: str, item: str, decision: Decision) -> dict[str, Any]
         "event_id": decision.event_id,
         "expires": None if decision.expires is None else rfc3339(to_us(decision.expires)),
         "needs": list(decision.needs),
+        "rule": decision.rule,
     }
 
 

@@ -5,19 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from flask import request
+from flask import Response, after_this_request, request
 
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.gate import Decision, Row, unavailable
-from consentkit.core.terms import DENIALS, Kind, Status
+from consentkit.core.minors import is_minor
+from consentkit.core.record import VISITOR
+from consentkit.core.terms import DENIALS, Kind, Regime, Status
 from consentkit.kit_read import missing
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
 from consentkit.web.identity import Identity, identify
 from consentkit.web.state import State, current_state
 
-_MEMO = "consentkit.state"
-_NOBODY: tuple[SubjectState, tuple[Row, ...]] = (UNKNOWN_SUBJECT, ())
+_MEMO, _HEARD = "consentkit.state", "consentkit.heard"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a request knows of whoever is asking.
+
+    `subject`: whose answers count, with the place of this request where no other is known. `visitor`: who the
+    browser was before somebody signed in. `also`: rows that count besides.
+    """
+
+    subject: SubjectState
+    visitor: SubjectState | None = None
+    also: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +57,13 @@ class CurrentConsents:
         kit.catalog.items_of(item)
         try:
             rules = kit.runtime.rules()
-            known, also = self._known()
+            known = self.known
         except (StoreUnavailable, SchemaOutdated) as error:
             log_unavailable(error)
             return unavailable(item)
-        return kit.answer(rules, item, self.subject, known, scope=scope, also=also, signals=signals())
+        return kit.answer(
+            rules, item, self.subject, known.subject, scope=scope, also=known.also, signals=signals()
+        )
 
     def allows(self, item: str, *, scope: str = "") -> bool:
         """Whether processing may happen now."""
@@ -64,29 +80,46 @@ class CurrentConsents:
         """The person's own last answer; `expired` and `outdated` are computed from it."""
         return self.state.kit.of(self.subject).status(item, scope=scope)
 
+    def regime(self, category: str) -> Regime:
+        """What silence means for a category where the visitor is; for a minor always `opt_in`.
+
+        Raises StoreUnavailable.
+        """
+        kit, facts = self.state.kit, self.known.subject.facts
+        if is_minor(facts, kit.facts.rules(kit.catalog), kit.runtime.clock.now()):
+            return Regime.OPT_IN
+        found = kit.catalog.categories.get(category)
+        floor = found.regime if found is not None else None
+        return kit.catalog.places.at(facts.jurisdiction).regime(category, floor)
+
     @property
     def rows(self) -> tuple[Row, ...]:
         """The last answers of the subject. Raises StoreUnavailable."""
-        return self._known()[0].rows
+        return self.known.subject.rows
 
-    def _known(self) -> tuple[SubjectState, tuple[Row, ...]]:
-        memo: tuple[SubjectState, tuple[Row, ...]] | None = request.environ.get(_MEMO)
+    @property
+    def known(self) -> Known:
+        """What the ledger and this request say of the subject. Raises StoreUnavailable, SchemaOutdated."""
+        memo: Known | None = request.environ.get(_MEMO)
         if memo is None:
+            after_this_request(_for_one)
             memo = request.environ[_MEMO] = self._read(identify(self.state))
         return memo
 
-    def _read(self, identity: Identity) -> tuple[SubjectState, tuple[Row, ...]]:
-        """Signed in, the account's answers count, and the denials of the browser's visitor."""
-        reader = self.state.kit.runtime.reader
-        if identity.subject is None:
-            return _NOBODY
-        known = reader.state("", identity.subject)
-        if identity.account is None or identity.visitor is None:
-            return known, ()
-        visitor = reader.state("", identity.visitor).rows
-        return known, tuple(
-            replace(r, actor="visitor") for r in visitor if r.status in DENIALS and r.kind == Kind.PURPOSE
-        )
+    def _read(self, identity: Identity) -> Known:
+        """Signed in, the account's answers count, and what the browser's visitor denied."""
+        kit = self.state.kit
+        kit.runtime.ensure()
+        asked = [subject for subject in (identity.account, identity.visitor) if subject is not None]
+        found = kit.runtime.reader.states("", asked) if asked else {}
+        subject = found[asked[0]] if asked else UNKNOWN_SUBJECT
+        now_us = kit.runtime.clock.now()
+        facts = kit.facts.complete(kit.catalog, asked[0] if asked else VISITOR, subject.facts, now_us)
+        visitor = found[asked[1]] if len(asked) == 2 else None
+        denied = [replace(row, actor="visitor") for row in visitor.rows if _counts(row)] if visitor else []
+        if asked and "gpc" in signals() and not any(row.kind == Kind.SIGNAL for row in subject.rows):
+            denied.append(_signal(heard_us(self.state)))
+        return Known(replace(subject, facts=facts), visitor, tuple(denied))
 
 
 def current() -> CurrentConsents:
@@ -106,3 +139,31 @@ def signals() -> frozenset[str]:
     """
     values = [value.strip() for value in request.headers.get("Sec-GPC", "").split(",")]
     return frozenset({"gpc"}) if "1" in values else frozenset()
+
+
+def heard_us(state: State) -> int:
+    """When this request came in: an answer that it leads to is later than the signal that it carries."""
+    heard: int = request.environ.setdefault(_HEARD, state.kit.runtime.clock.now())
+    return heard
+
+
+def _signal(at_us: int) -> Row:
+    """The signal of this request, as it will be recorded."""
+    return Row(Kind.SIGNAL.value, "gpc", "", "browser", Status.OBJECTED.value, 0, 0, at_us, None, "")
+
+
+def _counts(row: Row) -> bool:
+    """Whether an answer of the browser's visitor counts for the account, too: what denies does."""
+    return row.status in DENIALS and row.kind in (Kind.PURPOSE, Kind.SIGNAL)
+
+
+def _for_one(response: Response) -> Response:
+    """What rests on cookie, signal and place is not for others. The place is no header that a cache could compare."""
+    kit = current_state().kit
+    if kit.catalog.signals:
+        response.vary.add("Sec-GPC")
+    if kit.facts.jurisdiction is not None and not response.cache_control.no_store:
+        response.cache_control.public = None  # type: ignore[assignment]
+        response.cache_control.s_maxage = None
+        response.cache_control.private = True
+    return response

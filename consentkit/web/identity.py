@@ -73,12 +73,17 @@ def remember(state: State, response: Response, visitor: str) -> None:
 
 def signed(visitor: str) -> str:
     """The value of the cookie of a visitor, issued now."""
-    return _signer().sign(visitor.removeprefix(VISITOR)).decode()
+    return signer().sign(visitor.removeprefix(VISITOR)).decode()
 
 
 def hint(state: State, response: Response, value: str) -> None:
     """Set the cookie that scripts read. The server never trusts it."""
     _set(state, response, HINT, value, httponly=False)
+
+
+def forget_hint(state: State, response: Response) -> None:
+    """Drop it: the script asks the server again."""
+    response.delete_cookie(HINT, path="/", domain=state.settings.cookie_domain, secure=request.is_secure)
 
 
 def announced_hint(state: State, response: Response, value: str) -> None:
@@ -126,14 +131,15 @@ def _visitor(state: State) -> str | None:
     if not cookie:
         return None
     try:
-        return VISITOR + _signer().unsign(cookie, max_age=MAX_AGE).decode("ascii")
+        return VISITOR + signer().unsign(cookie, max_age=MAX_AGE).decode("ascii")
     except (BadData, ValueError, OverflowError, OSError):
         return None
 
 
-def _signer() -> TimestampSigner:
+def signer(salt: str = _SALT) -> TimestampSigner:
+    """Signs with the app's SECRET_KEY, and reads with its fallbacks. Raises ConsentKitError without one."""
     secret = current_app.secret_key
     if not secret:
         raise ConsentKitError("SECRET_KEY is not set: consentkit signs the visitor cookie with it")
     fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") or []
-    return TimestampSigner([*fallbacks, secret], salt=_SALT)
+    return TimestampSigner([*fallbacks, secret], salt=salt)

@@ -8,10 +8,11 @@ from flask import Response, jsonify, make_response, render_template, request, ur
 
 from consentkit.web.announcements import hiding_rules, to_show
 from consentkit.web.cross_site import safe_next
-from consentkit.web.current import current, signals
+from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
+from consentkit.web.identity import HINT, hint
 from consentkit.web.problems import page_context, title_of, wants_html
-from consentkit.web.standing import standing, standing_json
+from consentkit.web.standing import Standing, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
 
@@ -43,7 +44,8 @@ def preferences_page(
         receipt_url=url_for(f"{BLUEPRINT}.receipt"),
         saved=saved,
         outdated=outdated,
-        gpc="gpc" in signals(),
+        gpc=now.honored,
+        relaxed=bool(now.unasked),
         **context,
     )
     return _private(make_response(page, 409 if outdated and request.method == "POST" else 200))
@@ -51,8 +53,9 @@ def preferences_page(
 
 def status(state: State) -> Response:
     """`GET /consent/status`: the visitor's standing as JSON, with what is announced to this very person."""
-    said = standing_json(state, standing(state))
-    response = jsonify({**said, "announcements": to_show(state)})
+    now = standing(state)
+    response = jsonify({**standing_json(state, now), "announcements": to_show(state)})
+    _correct_hint(state, response, now)
     expire_cookies(state, response)
     return _private(response)
 
@@ -60,9 +63,14 @@ def status(state: State) -> Response:
 def state_css(state: State) -> Response:
     """Where no script runs: hides what somebody has answered or acknowledged, shows the line about GPC."""
     rules = hiding_rules(state)
-    if current().subject is not None and standing(state).decided:
+    now = standing(state)
+    if now.shown == "nothing":
         rules.append("[data-consent-banner]{display:none}\n:root{--ck-space:0px}")
-    if "gpc" in signals():
+    if now.shown == "notice":
+        rules.append("[data-consent-dismiss]{display:block}")
+    if now.unasked:
+        rules.append("[data-consent-text=strict]{display:none}\n[data-consent-text=relaxed]{display:block}")
+    if now.honored:
         rules.append("[data-consent-gpc]{display:block}")
     response = make_response("\n".join(rules))
     response.content_type = "text/css; charset=utf-8"
@@ -87,6 +95,13 @@ def receipt(state: State) -> Response:
         "consentkit/receipt.html", receipt={**data, "answers": answers}, json_url=json_url, **context
     )
     return _private(make_response(page))
+
+
+def _correct_hint(state: State, response: Response, now: Standing) -> None:
+    """Tell the script for its next page; where nothing is known and silence allows nothing, no cookie is set."""
+    sent, value = request.cookies.get(HINT), hint_value(state, now)
+    if value != sent and (sent is not None or now.unasked or current().subject is not None):
+        hint(state, response, value)
 
 
 def _policies(state: State, locale: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ ASK = frozenset({Reason.NO_ANSWER, Reason.REQUESTED, Reason.EXPIRED, Reason.OUTD
 """Reasons for which a browser is led to the question. After a no it is not: that would be nagging."""
 
 TYPE = "urn:consentkit:problem:"
+_NAMES = {"gpc": "Global Privacy Control"}
 
 
 def wants_html() -> bool:
@@ -76,7 +77,7 @@ def title_of(state: State, item: str, locale: str) -> str:
     """The title of a purpose or policy in a locale."""
     catalog = state.kit.catalog
     found = catalog.purposes.get(item) or catalog.policies.get(item) or catalog.categories.get(item)
-    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or item
+    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or _NAMES.get(item, item)
 
 
 def _blocked_problem(error: ConsentMissing) -> Response:

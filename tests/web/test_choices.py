@@ -319,7 +319,7 @@ def test_gpc_opts_out_where_the_purpose_says_so_until_a_grant(app: Flask) -> Non
     ):
         assert app.test_client().get("/consent/status", headers={"Sec-GPC": value}).json["gpc"] is counts
     client = app.test_client()
-    client.post("/consent", json={"decision": "accept-all"})
+    client.post("/consent", json={"decision": "accept-all"}, headers={"Sec-GPC": "1"})
     granted = client.get("/consent/status", headers={"Sec-GPC": "1"}).json["granted"]
     assert granted == ["analytics", "marketing"]
     client.post("/consent", json={"decision": "reject-all"}, headers=SAME)
