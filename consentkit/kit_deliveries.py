@@ -94,7 +94,7 @@ class RecipientVerbs:
             except StoreUnavailable:
                 raise
             except ConsentKitError as error:  # what is sealed already is delivered all the same
-                log(logging.ERROR, "seal_failed", "cannot seal: %(error)s", error=harmless(error))
+                log(logging.ERROR, "sealing_failed", "cannot seal: %(error)s", error=harmless(error))
         return deliver(runtime, connecting(runtime.webhooks), progress)
 
     def deliveries(self, *, subject: str | None = None, event_id: str | None = None) -> list[Delivery]:

@@ -46,7 +46,7 @@ def _print(catalog: Catalog, found: list[View], others: list[Declared]) -> None:
     rows = [[view.path, " ".join(view.methods), _said(catalog, view)] for view in found]
     click.echo(table(["VIEW", "METHODS", "REQUIRES"], rows))
     if others:
-        listed = [[d.where, d.kind, _keys(catalog, d.items)] for d in others]
+        listed = [[d.where, d.kind, _keys(catalog, d.items) or "by the host that is called"] for d in others]
         click.echo("\n" + table(["CODE", "KIND", "REQUIRES"], listed))
 
 

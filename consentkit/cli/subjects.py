@@ -172,7 +172,7 @@ def _items(kit: Kit, subject: str, tenant: str, state: SubjectState) -> Iterable
         for key in keys:
             scopes = sorted({row.scope for row in state.rows if (row.kind, row.item) == (kind, key)})
             for scope in scopes or [""]:
-                decision = consents.decide(prefix + key, scope=scope)
+                decision = consents.look(prefix + key, scope=scope)
                 yield {
                     "kind": kind,
                     "item": key,

@@ -45,6 +45,7 @@ def prepare(kit: Kit | Flask) -> None:
     with kit_of(kit) as opened:
         opened.runtime.upgrade()
         opened.runtime.publish()
+        opened.runtime.ensure()
 
 
 def given(kit: Kit | Flask, subject: str, *items: str, **how: Unpack[How]) -> list[Event]:

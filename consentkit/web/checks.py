@@ -9,7 +9,7 @@ from flask import Flask
 from consentkit.core.errors import CatalogError
 from consentkit.kit_declared import declarations
 from consentkit.web.declared import required
-from consentkit.web.state import BLUEPRINT, is_only_app, state_of
+from consentkit.web.state import BLUEPRINT, state_of
 
 
 def install(app: Flask) -> None:
@@ -32,10 +32,24 @@ def check_decorators(app: Flask) -> None:
 
 
 def check_declarations(app: Flask) -> None:
-    """The same for jobs and adapters. With several apps only for those that ask this app's kit and no other."""
-    kit = state_of(app).kit
-    declared = declarations(kit, shared=is_only_app())
+    """The same for jobs and adapters of this app's kit."""
+    declared = declarations(state_of(app).kit, shared=False)
     _check(app, ((f"the {d.kind} {d.where}", key) for d in declared for key in d.items))
+
+
+def foreign_declarations(app: Flask) -> list[str]:
+    """Jobs and adapters that ask whichever kit there is, for a key that this one does not have, in words.
+
+    They may be another app's, which was only imported; when they run here, they process nothing.
+    """
+    kit, found = state_of(app).kit, []
+    for declared in declarations(kit):
+        try:
+            for key in declared.items:
+                kit.catalog.items_of(key)
+        except CatalogError as error:
+            found.append(f"the {declared.kind} {declared.where}: {error.message}")
+    return found
 
 
 def _check(app: Flask, asked: Iterable[tuple[str, str]]) -> None:

@@ -79,13 +79,8 @@ def current_state() -> State:
     return state_of(current_app)
 
 
-def is_only_app() -> bool:
-    """Whether no other app of this process has consentkit."""
-    return len(_apps) == 1
-
-
 def find_kit() -> ConsentKit | None:
     """The kit of the app context, else of the one initialised app, else None."""
     if has_app_context():
         return current_state().kit
-    return state_of(next(iter(_apps))).kit if is_only_app() else None
+    return state_of(next(iter(_apps))).kit if len(_apps) == 1 else None

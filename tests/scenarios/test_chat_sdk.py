@@ -197,8 +197,3 @@ def test_1_7_recipients_and_places_are_shown_and_a_new_one_asks_again_for_that_p
     service.browser("ada").post("/consent", {"decision": "save", "purpose": ["partners", "location"]})
     with service.app.app_context():
         assert answer_at_night("ada")
-
-
-def test_every_view_says_what_it_is_about(service: Service) -> None:
-    done = service.app.test_cli_runner().invoke(args=["consent", "routes", "--fail-undeclared"])
-    assert done.exit_code == 0, done.output

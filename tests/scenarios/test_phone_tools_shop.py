@@ -257,8 +257,3 @@ def test_4_9_restriction_and_objection_stop_at_once(service: Service) -> None:
         service.kit.lift("ada")
         assert send_offer("ada") == "a letter to ada"
         assert advise("ada") is None, "the objection stands by itself"
-
-
-def test_every_view_says_what_it_is_about(service: Service) -> None:
-    done = service.app.test_cli_runner().invoke(args=["consent", "routes", "--fail-undeclared"])
-    assert done.exit_code == 0, done.output
