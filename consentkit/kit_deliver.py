@@ -101,11 +101,11 @@ class _Round:
         """Begin with a recipient, when its first message is due and nobody else is at it."""
         now_us = self._runtime.clock.now()
         head = self._deliverer.head(recipient)
-        if head is None or not head.due(now_us):
+        if head is None:
             return
         if obstacle := self._obstacle(recipient):
             self._hold_up(head, obstacle)
-        elif self._deliverer.lease(recipient, now_us):
+        elif head.due(now_us) and self._deliverer.lease(recipient, now_us):
             self._send(pool, recipient)
 
     def _send(self, pool: ThreadPoolExecutor, recipient: str) -> None:
@@ -117,15 +117,19 @@ class _Round:
             return
         try:
             text = self._runtime.keyed.unseal(head.sealed or b"", bound_to(recipient, head.event_id))
+            connection = self._connection(recipient)
         except ConsentKitError as error:
             self._hold_up(head, str(error))
             self._deliverer.release(recipient)
             return
         keys, body = self._runtime.webhooks.secrets[recipient], text.encode()
         signed = headers(message_id(head.event_id, recipient), now_us // 1_000_000, body, keys)
+        self._sent[pool.submit(connection.post, signed, body)] = head, text
+
+    def _connection(self, recipient: str) -> Connection:
         if recipient not in self._connections:
             self._connections[recipient] = self._connect(self._webhooks[recipient])
-        self._sent[pool.submit(self._connections[recipient].post, signed, body)] = head, text
+        return self._connections[recipient]
 
     def _obstacle(self, recipient: str) -> str | None:
         if recipient not in self._webhooks:

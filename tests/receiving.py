@@ -83,11 +83,15 @@ class Receiver:
     messages: list[Message] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     over: threading.Event = field(default_factory=threading.Event)
-    answering: Answering = lambda handler: handler.answer(204)  # noqa: E731
+    answering: Answering = lambda handler: handler.answer(204)
 
     @property
     def said(self) -> list[str]:
         return [message.said for message in self.messages]
+
+    def about(self, subject: str) -> list[str]:
+        """What was said about one subject."""
+        return [said for said in self.said if said.split()[1] == subject]
 
     @property
     def distinct(self) -> list[str]:

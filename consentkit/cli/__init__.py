@@ -33,6 +33,8 @@ _COMMANDS = {
     "checkpoint": "ledger",
     "prove": "ledger",
     "doctor": "ledger",
+    "deliver": "delivery",
+    "webhook-secret": "delivery",
     "log-key": "ledger",
     "new-log": "ledger",
     "purge": "ledger",

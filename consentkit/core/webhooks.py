@@ -142,7 +142,7 @@ def webhook_fault(url: str) -> str | None:
         parts, port = urlsplit(url), urlsplit(url).port
     except ValueError as error:
         return f"is not an address: {error}"
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    if not url.startswith(("https://", "http://")) or not parts.hostname:
         return "is not an address such as https://partner.example/consent"
     if "@" in parts.netloc or parts.fragment or port == 0 or _unprintable(url):
         return "has a name, a password, a fragment, a space or port 0 in it"

@@ -13,6 +13,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from consentkit.core.addresses import is_listed, refusal
@@ -32,24 +33,26 @@ class Refused(Exception):
 
 
 def connecting(webhooks: Webhooks) -> Callable[[str], Webhook]:
-    """Makes the way to an address. Raises ConsentKitError for a file of authorities that cannot be read."""
-    try:
-        context = ssl.create_default_context(cafile=webhooks.ca)
-    except (OSError, ssl.SSLError) as error:
-        said = getattr(error, "strerror", None) or "no certificates in it"
-        raise ConsentKitError(f"CONSENTKIT_WEBHOOK_CA: {webhooks.ca} cannot be read: {said}") from None
-    return lambda url: Webhook(url, webhooks.networks, context)
+    """What makes the way to an address; for TLS it raises ConsentKitError when no authority can be read."""
+
+    @cache  # reading the authorities takes longer than a round without messages
+    def context() -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(cafile=webhooks.ca)
+        except (OSError, ssl.SSLError) as error:
+            said = getattr(error, "strerror", None) or "no certificates in it"
+            raise ConsentKitError(f"CONSENTKIT_WEBHOOK_CA: {webhooks.ca} cannot be read: {said}") from None
+
+    return lambda url: Webhook(url, webhooks.networks, context() if url.startswith("https:") else None)
 
 
 class Webhook:
     """The way to one address; a connection stays open from one message to the next."""
 
-    def __init__(self, url: str, networks: Sequence[Network], context: ssl.SSLContext) -> None:
+    def __init__(self, url: str, networks: Sequence[Network], context: ssl.SSLContext | None) -> None:
         parts = place_of(url)
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._wire = _Wire(
-            parts.hostname or "", parts.port, networks, context if parts.scheme == "https" else None
-        )
+        self._wire = _Wire(parts.hostname or "", parts.port, networks, context)
         self._connection = _Connection(self._wire)
 
     def post(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -82,6 +85,8 @@ class Webhook:
     def _ask(self, headers: Mapping[str, str], body: bytes) -> Answer:
         self._connection.request("POST", self._target, body, dict(headers))
         response = self._connection.getresponse()
+        if self._wire.late:  # it was cut within the headers, which looks like their end
+            raise TimeoutError
         whole = False
         with suppress(Exception):  # the status says it all; what follows only decides whether we go on here
             whole = len(response.read(BODY_BYTES + 1)) <= BODY_BYTES and response.isclosed()
