@@ -26,8 +26,9 @@ class Service:
     kit: ConsentKit
     clock: FrozenClock
 
-    def __init__(self, profile: Any, folder: Path, serve: Callable[[Flask], str]) -> None:
+    def __init__(self, profile: Any, folder: Path, serve: Callable[[Flask], str], **config: Any) -> None:
         self._profile, self._folder, self._serve, self._open = profile, folder, serve, ExitStack()
+        self._config = config
 
     def release(
         self, at: datetime, change: Callable[[Catalog], Catalog] = lambda catalog: catalog, **versions: int
@@ -43,7 +44,7 @@ class Service:
         }
         self.kit = ConsentKit(catalog=change(replace(catalog, policies=known)))
         self.app = self._profile.create_app(
-            {"TESTING": True, "SECRET_KEY": "scenario", **temporary_database(self._folder)},
+            {"TESTING": True, "SECRET_KEY": "scenario", **temporary_database(self._folder), **self._config},
             instance_path=self._folder,
             kit=self.kit,
         )

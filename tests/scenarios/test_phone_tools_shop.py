@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from receiving import LOOPBACK, receiving, status
 from services import Service
 
 from consentkit import ConsentMissing, Party, Purpose, SeparateConsentNeeded
@@ -257,3 +258,53 @@ def test_4_9_restriction_and_objection_stop_at_once(service: Service) -> None:
         service.kit.lift("ada")
         assert send_offer("ada") == "a letter to ada"
         assert advise("ada") is None, "the objection stands by itself"
+
+
+# ---------------------------------------------------------------- 4.11
+
+
+def evidence(service: Service) -> dict[str, str]:
+    """What the message about ada's withdrawal has come to, by recipient."""
+    with service.app.app_context():
+        found = service.kit.deliveries(subject="ada")
+    return {d.recipient: d.status for d in found if d.type == "consent.withdrawn"}
+
+
+def test_4_11_who_holds_the_data_is_told_and_that_they_were_is_on_record(
+    tmp_path: Path, live_server: Callable[[Flask], str]
+) -> None:
+    with receiving() as letters, receiving() as counter:
+
+        def here(catalog: Catalog) -> Catalog:
+            addresses = {"letter_office": letters.url, "headcount": counter.url}
+            parties = {
+                key: replace(party, webhook=addresses.get(key, "")) for key, party in catalog.parties.items()
+            }
+            return replace(catalog, parties=parties)
+
+        settings = {
+            "CONSENTKIT_WEBHOOK_SECRETS": {"letter_office": letters.secret, "headcount": counter.secret},
+            "CONSENTKIT_WEBHOOK_NETWORKS": LOOPBACK,
+        }
+        service = Service(phone_tools_shop, tmp_path, live_server, **settings).release(START, here)
+        ada = service.browser("ada")
+        ada.post("/consent", {"decision": "save", "category": "analytics", "purpose": "marketing.email"})
+        deliver = service.app.test_cli_runner().invoke
+        assert deliver(args=["consent", "deliver"]).exit_code == 0
+        assert letters.about("ada") == ["consent.given ada"]
+        assert counter.about("ada") == ["consent.given ada"]
+        ada.post("/stop/marketing.email", {})
+        letters.answering = status(503)
+        deliver(args=["consent", "deliver"])
+        assert evidence(service) == {"letter_office": "pending"}
+        letters.answering = status(204)
+        service.clock.move(START + DAY)
+        assert deliver(args=["consent", "deliver"]).exit_code == 0
+        assert letters.about("ada")[-1] == "consent.withdrawn ada"
+        assert counter.about("ada") == ["consent.given ada"], "a letter is not its business"
+        assert evidence(service) == {"letter_office": "delivered"}
+        ada.post("/delete", {})
+        deliver(args=["consent", "deliver"])
+        assert letters.about("ada")[-1] == counter.about("ada")[-1]
+        assert "erased" in letters.about("ada")[-1]
+        service.close()
