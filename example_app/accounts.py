@@ -13,7 +13,7 @@ from flask import Blueprint, abort, redirect, request, session, url_for
 from werkzeug import Response
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from consentkit import ConsentMissing, NoticeOutdated, current_consents, requires_acceptance
+from consentkit import ConsentMissing, NoticeOutdated, current_consents, requires_acceptance, ungated
 from example_app.letters import send_letter
 from example_app.site import edition, here, link, render, words
 
@@ -82,12 +82,14 @@ def _account_page(**values: Any) -> str:
 
 
 @blueprint.get("/sign-up")
+@ungated("shows what is accepted")
 def sign_up() -> str:
     """The form. It carries the digest of each text, so that the record says which one was shown."""
     return _sign_up_page()
 
 
 @blueprint.post("/sign-up")
+@ungated("is the acceptance")
 def sign_up_answer() -> Response | tuple[str, int]:
     """Make the account and record what was accepted."""
     email, password = request.form.get("email", "").strip().lower(), request.form.get("password", "")
@@ -145,12 +147,14 @@ def _fault(email: str, password: str) -> str | None:
 
 
 @blueprint.get("/sign-in")
+@ungated("signing in")
 def sign_in() -> str:
     """The form."""
     return render("sign_in.html")
 
 
 @blueprint.post("/sign-in")
+@ungated("signing in")
 def sign_in_answer() -> Response | tuple[str, int]:
     """Check the password; an unknown address takes as long as a known one."""
     email = request.form.get("email", "").strip().lower()
@@ -163,6 +167,7 @@ def sign_in_answer() -> Response | tuple[str, int]:
 
 
 @blueprint.post("/sign-out")
+@ungated("signing out")
 def sign_out() -> Response:
     """Forget who was signed in."""
     session.clear()

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, redirect, request, session
 from werkzeug import Response
 
-from consentkit import current_consents, gated, requires_consent
+from consentkit import current_consents, gated, requires_consent, ungated
 from example_app.reading import collection
 from example_app.site import edition, here, link, render
 
@@ -23,12 +23,14 @@ def send_letter(account: str) -> None:
 
 
 @blueprint.get("/letter")
+@ungated("asks the question")
 def letter() -> str:
     """What the letter is, and the form. The template asks `consents.allows("newsletter")`."""
     return _letter_page(request.args.get("said"))
 
 
 @blueprint.post("/letter")
+@ungated("takes the answer")
 def letter_answer() -> Response | tuple[str, int]:
     """A tick gives consent, for the account; the stop button withdraws it. Both are one click."""
     account = session.get("account")

@@ -6,19 +6,21 @@ import re
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from consentkit import current_consents, requires_consent
+from consentkit import current_consents, requires_consent, ungated
 from example_app.site import here, render
 
 blueprint = Blueprint("metrics", __name__)
 
 
 @blueprint.get("/metrics/tag.js")
+@ungated("a script; browsers ask for it after a yes")
 def tag() -> Response:
     """The script. Pages name it with `consent_script`, so that a browser asks for it only after a yes."""
     return current_app.send_static_file("tag.js")
 
 
 @blueprint.post("/metrics/hit")
+@ungated("asks inside, and counts nothing without a yes")
 def hit() -> Response:
     """A view that the script reports. Whatever the browser says, the ledger decides."""
     decision = current_consents.decide("analytics")
@@ -33,6 +35,7 @@ def hit() -> Response:
 
 
 @blueprint.get("/metrics/pixel.svg")
+@ungated("asks inside, and counts nothing without a yes")
 def pixel() -> Response:
     """The same for a browser without script: an empty picture, counted only where the ledger allows it."""
     if current_consents.allows("analytics"):
@@ -43,6 +46,7 @@ def pixel() -> Response:
 
 
 @blueprint.get("/metrics/hits")
+@ungated("numbers that identify nobody")
 def hits() -> Response:
     """The counts, open to everybody: they are about pages, not about people."""
     with here().database.transaction() as db:

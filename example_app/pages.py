@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, abort
 
+from consentkit import ungated
 from example_app.reading import collection, find
 from example_app.site import edition, render
 
@@ -11,6 +12,7 @@ blueprint = Blueprint("pages", __name__)
 
 
 @blueprint.get("/")
+@ungated("a page for everybody")
 def home() -> str:
     """The front page."""
     newest, *more = collection("articles", edition())
@@ -18,6 +20,7 @@ def home() -> str:
 
 
 @blueprint.get("/articles/<slug>")
+@ungated("a page for everybody; films in it are gated by the browser")
 def article(slug: str) -> str:
     """One article."""
     found = find("articles", edition(), slug)

@@ -286,3 +286,9 @@ def test_every_page_of_consentkit_wears_the_sites_clothes(client: FlaskClient, p
     page = client.get(path, headers={"Accept": "text/html"}).text
     for sheet in ("/static/site.css", "consentkit.min.css", "pages.min.css"):
         assert sheet in page, (path, sheet)
+
+
+def test_every_view_says_what_it_requires_or_why_nothing(app: Flask) -> None:
+    done = app.test_cli_runner().invoke(args=["consent", "routes", "--fail-undeclared"])
+    assert done.exit_code == 0, done.output
+    assert "/letters " in done.output
