@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from consentkit.core.errors import GuardianNeeded as GuardianNeeded
     from consentkit.core.errors import GuardianNotNeeded as GuardianNotNeeded
     from consentkit.core.errors import LedgerBroken as LedgerBroken
+    from consentkit.core.errors import NotARecipient as NotARecipient
     from consentkit.core.errors import NotAttested as NotAttested
     from consentkit.core.errors import NoticeOutdated as NoticeOutdated
     from consentkit.core.errors import SchemaOutdated as SchemaOutdated
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from consentkit.kit_read import Consents as Consents
     from consentkit.signals import consent_recorded as consent_recorded
     from consentkit.signals import decision_made as decision_made
+    from consentkit.signals import delete_required as delete_required
     from consentkit.signals import processing_blocked as processing_blocked
     from consentkit.store.reading import Erased as Erased
     from consentkit.store.tables import metadata as metadata
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from consentkit.web.gates import requires_acceptance as requires_acceptance
     from consentkit.web.gates import requires_consent as requires_consent
     from consentkit.web.gates import ungated as ungated
+    from consentkit.web.outgoing import gated_session as gated_session
 
 _WHERE = {
     "consentkit.core.catalog": (
@@ -67,8 +70,8 @@ _WHERE = {
     ),
     "consentkit.core.errors": (
         "AcceptanceMissing AgeNeeded AssuranceTooLow CatalogError ChoiceRejected ConsentKitError ConsentMissing "
-        "GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken NotAttested NoticeOutdated SchemaOutdated "
-        "SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose"
+        "GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken NotARecipient NotAttested NoticeOutdated "
+        "SchemaOutdated SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose"
     ),
     "consentkit.core.gate": "Decision",
     "consentkit.core.minors": "Age",
@@ -78,10 +81,11 @@ _WHERE = {
     "consentkit.extension": "ConsentKit",
     "consentkit.kit": "open",
     "consentkit.kit_read": "Consents",
-    "consentkit.signals": "consent_recorded decision_made processing_blocked",
+    "consentkit.signals": "consent_recorded decision_made delete_required processing_blocked",
     "consentkit.store.reading": "Erased",
     "consentkit.store.tables": "metadata",
     "consentkit.web.gates": "current_consents gated requires_acceptance requires_consent ungated",
+    "consentkit.web.outgoing": "gated_session",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 _RENAMED = {"open": "open_kit"}

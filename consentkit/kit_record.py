@@ -12,17 +12,18 @@ from sqlalchemy import Connection
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.choices import Manner
-from consentkit.core.errors import ChoiceRejected, GuardianNeeded, GuardianNotNeeded
+from consentkit.core.errors import AgeNeeded, ChoiceRejected, GuardianNeeded, GuardianNotNeeded
 from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts, is_guarded
 from consentkit.core.places import STRICTEST, AgeRule
 from consentkit.core.record import VISITOR, Answer, Event
-from consentkit.core.terms import GRANTING, Assurance, Kind
+from consentkit.core.terms import GRANTING, Assurance, Band, Kind
 from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_facts import FactSources
 from consentkit.logs import LOGGER, log
 from consentkit.runtime import Runtime
 from consentkit.signals import consent_recorded, tell
+from consentkit.store.learning import learn
 
 Keys = str | Sequence[str]
 
@@ -75,7 +76,7 @@ class Recorder:
         manner.check()
         said = answers(manner)
         tenant, connection = how.get("tenant") or "", how.get("connection")
-        facts, said = self._by_law(tenant, subject, said, manner)
+        facts, said = self._by_law(tenant, subject, said, manner, joined=connection is not None)
         events = self.runtime.writer.append(
             tenant, subject, said, at_us=at_us, facts=facts, connection=connection
         )
@@ -108,11 +109,12 @@ class Recorder:
         return NOTHING_KNOWN if facts.erased_us is not None else facts
 
     def _by_law(
-        self, tenant: str, subject: str, said: list[Answer], manner: Manner
+        self, tenant: str, subject: str, said: list[Answer], manner: Manner, *, joined: bool = False
     ) -> tuple[Facts | None, list[Answer]]:
         """Facts to write with the answers, and the answers, a child's with the rule that holds for it.
 
-        Raises GuardianNeeded, GuardianNotNeeded for a grant.
+        Raises GuardianNeeded, GuardianNotNeeded for a grant, ChoiceRejected where children are not allowed: that
+        is recorded, unless the transaction is the caller's, who will roll it back.
         """
         catalog, rules = self.runtime.catalog, self.facts.rules(self.runtime.catalog)
         if rules is None and self.facts.jurisdiction is None and catalog.site.default_jurisdiction is None:
@@ -127,18 +129,36 @@ class Recorder:
             facts = self.facts.complete(catalog, subject, facts, manner.at_us)
         place = catalog.places.at(facts.jurisdiction)
         if is_guarded(facts, rules, place.ages, manner.at_us):
-            _refuse_alone(catalog, place.ages, said, manner, state.rows)
+            asked = rules is not None and rules.unknown_age == "ask" and facts.band is Band.UNKNOWN
+            if rules is not None and rules.turns_away and _grants(said):
+                if asked:
+                    raise AgeNeeded
+                if facts.band is Band.MINOR and not joined:
+                    self._turn_away(tenant, subject, facts)
+                raise ChoiceRejected("the subject is a minor, and this service is not for children")
+            _refuse_alone(catalog, place.ages, said, manner, state.rows, asked=asked)
             law = (("actors", " ".join(place.ages.actors)), ("age_rule", place.decided))
-            return facts, [replace(answer, extra=(*answer.extra, *law)) for answer in said]
-        if manner.by_guardian and (grants := _grants(said)):
+            said = [replace(answer, extra=(*answer.extra, *law)) for answer in said]
+        elif manner.by_guardian and (grants := _grants(said)):
             raise GuardianNotNeeded(f"the subject answers alone for {grants[0].item!r}")
         return facts, said
 
+    def _turn_away(self, tenant: str, subject: str, facts: Facts) -> None:
+        """Put on record that a child was turned away, which is all that is kept of one."""
+        events = learn(self.runtime.writer, tenant, subject, facts, refused=True)
+        self._recorded(subject, tenant, events or [])
+
 
 def _refuse_alone(
-    catalog: Catalog, ages: AgeRule, said: Sequence[Answer], manner: Manner, rows: Sequence[Row]
+    catalog: Catalog,
+    ages: AgeRule,
+    said: Sequence[Answer],
+    manner: Manner,
+    rows: Sequence[Row],
+    *,
+    asked: bool,
 ) -> None:
-    """Raise GuardianNeeded for a child's own grant.
+    """Raise GuardianNeeded for a child's own grant; AgeNeeded where it is only the age that is not known.
 
     Where the law asks child and guardian together the child's is recorded; where it is only the place that is
     not known, after the guardian's.
@@ -150,6 +170,8 @@ def _refuse_alone(
         item = catalog.purposes.get(answer.item) or catalog.policies[answer.item]
         joint = ages.joint and (ages.code != STRICTEST or (answer.kind, answer.item) in by_guardian)
         if item.minors != "allowed" and not joint:
+            if asked:
+                raise AgeNeeded
             raise GuardianNeeded(f"the subject is a minor: a guardian has to answer for {answer.item!r}")
 
 

@@ -1,20 +1,18 @@
-"""Verbs about a subject as a whole: facts, erasure, another id."""
+"""Verbs about a subject as a whole: erasure, another id."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection
 
 from consentkit.core.errors import ChoiceRejected
-from consentkit.core.minors import Age, band_of
-from consentkit.core.place_rules import is_jurisdiction
 from consentkit.core.record import Event
 from consentkit.core.times import Duration
-from consentkit.kit_facts import placed
 from consentkit.kit_record import Recorder, check_subject, refuse_visitor
 from consentkit.logs import log
 from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
@@ -28,34 +26,6 @@ _SEALS = 3
 
 class SubjectVerbs(Recorder):
     """What is known of a subject, and its end."""
-
-    def learn(
-        self,
-        subject: str,
-        *,
-        age: Age | None = None,
-        jurisdiction: str | None = None,
-        tenant: str | None = None,
-        connection: Connection | None = None,
-    ) -> None:
-        """Write facts about a subject, used by every gate; not about an erased one.
-
-        Of the age only a band is kept. Raises StoreUnavailable, ValueError.
-        """
-        check_subject(subject, tenant)
-        if jurisdiction is not None and not is_jurisdiction(jurisdiction):
-            raise ValueError(f"jurisdiction {jurisdiction!r}: write ISO 3166, such as DE or US-CA")
-        runtime = self.runtime
-        runtime.ensure()
-        known, now_us = self._known(tenant or "", subject), runtime.clock.now()
-        place = jurisdiction or known.jurisdiction or (None if tenant else self.facts.place(runtime.catalog))
-        if place is not None and place != known.jurisdiction:
-            known = placed(runtime.catalog, known, place, now_us)
-        if age is not None and self.facts.rules(runtime.catalog) is not None:
-            band, until = band_of(age, runtime.catalog.places.at(place).ages, now_us)
-            known = replace(known, band=band, minor_until_us=until)
-        runtime.writer.learn(tenant or "", subject, known, connection)
-        self._forget(subject, tenant or "")
 
     def erase(
         self,
@@ -83,21 +53,26 @@ class SubjectVerbs(Recorder):
         if self.runtime.journal is not None and connection is None:
             self.runtime.journal.add(events, mode)
         if events and connection is None:
-            log(logging.INFO, "erased", "a subject was erased: %(mode)s, %(reason)s", mode=mode, reason=reason)
+            log(
+                logging.INFO, "erased", "a subject was erased: %(mode)s, %(reason)s", mode=mode, reason=reason
+            )
         self._recorded(subject, tenant or "", events, connection)
         return events
 
     def _erase(
         self, subject: str, reason: str, mode: str, tenant: str, connection: Connection | None
     ) -> list[Event]:
+        doing = partial(erase, self.runtime.writer, tenant, subject, reason, mode, connection)
+        return doing() if connection is not None else self._sealed_first(doing)
+
+    def _sealed_first(self, destroy: Callable[[], list[Event]]) -> list[Event]:
+        """Seal, as often as others go on writing, what has to be in the tree before it is destroyed."""
         for _ in range(_SEALS):
             try:
-                return erase(self.runtime.writer, tenant, subject, reason, mode, connection)
+                return destroy()
             except Unsealed:
-                if connection is not None:
-                    raise
                 self.runtime.seal()
-        return erase(self.runtime.writer, tenant, subject, reason, mode)
+        return destroy()
 
     def purge(self) -> int:
         """Hide the ids of subjects whose erasure is older than the site's `erasure_deadline`; how many."""

@@ -2,6 +2,7 @@
 
 `consent_recorded(kit, subject=…, tenant=…, events=[Event, …])`: answers were recorded.
 `processing_blocked(kit, decision=Decision, subject=…)`: a gate stopped processing.
+`delete_required(kit, subject=…, tenant=…, purposes=[…], reason=…, reminder=False)`: a child's data have to go.
 `decision_made(kit, asked="analytics", decision=Decision, subject=…, tenant=…)`: somebody asked what is allowed now.
 """
 
@@ -20,6 +21,7 @@ _signals = Namespace()
 consent_recorded = _signals.signal("consent-recorded")
 processing_blocked = _signals.signal("processing-blocked")
 decision_made = _signals.signal("decision-made")
+delete_required = _signals.signal("delete-required")
 
 
 def tell(signal: Signal, sender: object, **said: Any) -> None:

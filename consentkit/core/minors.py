@@ -85,6 +85,16 @@ def moved(facts: Facts, old: AgeRule, new: AgeRule, now_us: int) -> Facts:
     return facts
 
 
+def adds(known: Facts, said: Facts) -> bool:
+    """Whether facts that were looked up for an answer only add to what is known by now.
+
+    Who learned others meanwhile is not overruled.
+    """
+    if known.jurisdiction is not None:
+        return known.band is Band.UNKNOWN and known.jurisdiction == said.jurisdiction
+    return known.band is Band.UNKNOWN or said.band is not Band.UNKNOWN
+
+
 def is_minor(facts: Facts, rules: MinorRules | None, now_us: int) -> bool:
     """Whether minors' rules hold. Without rules for minors nobody is one."""
     if rules is None or facts.band is Band.ADULT:

@@ -8,7 +8,7 @@ who receives anything. Only parties with a `webhook` in the catalogue can be tol
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,8 +16,10 @@ from typing import Any
 from consentkit.core.catalog import Catalog
 from consentkit.core.published import Published
 from consentkit.core.record import Event
+from consentkit.core.sweeping import DELETION, purposes_of
 from consentkit.core.terms import ANSWERS, GRANTING, Action, Kind
 from consentkit.core.times import rfc3339, to_us
+from consentkit.core.view import OBJECTION, RESTRICTION
 
 _FAR = 2**53
 
@@ -52,6 +54,10 @@ class Audiences:
             for purpose, releases in self.published.purposes.items()
         }
 
+    def of_purposes(self, purposes: Iterable[str]) -> frozenset[str]:
+        """The recipients of these purposes in any version, with a webhook or without."""
+        return frozenset(r for purpose in purposes for r in self.of_purpose(purpose, 0, _FAR))
+
     def told(self, event: Event) -> tuple[str, ...]:
         """The parties that an event concerns and that can be told, sorted."""
         rule = rule_of(event.kind, event.action, event.item)
@@ -80,6 +86,11 @@ def of_signal(audiences: Audiences, event: Event) -> frozenset[str]:
     return frozenset(r for key in purposes for r in audiences.of_purpose(key, 0, _FAR))
 
 
+def of_deletion(audiences: Audiences, event: Event) -> frozenset[str]:
+    """The recipients of the purposes whose data have to be deleted."""
+    return audiences.of_purposes(purposes_of(json.loads(event.body)))
+
+
 def everybody(audiences: Audiences, _event: Event) -> frozenset[str]:
     """Whoever receives anything."""
     return audiences.everybody
@@ -105,8 +116,17 @@ RULES = (
     Rule("consent", Kind.PURPOSE, ANSWERS, of_purpose),
     Rule("policy", Kind.POLICY, ANSWERS, of_policy),
     Rule("signal", Kind.SIGNAL, ANSWERS, of_signal),
-    Rule("subject", Kind.SUBJECT, ANSWERS, everybody),
+    Rule("subject", Kind.SUBJECT, ANSWERS, everybody, item=RESTRICTION),
+    Rule("subject", Kind.SUBJECT, ANSWERS, everybody, item=OBJECTION),
     Rule("subject", Kind.SUBJECT, frozenset({Action.ERASED}), everybody, item="subject"),
+    Rule(
+        "subject",
+        Kind.SUBJECT,
+        frozenset({Action.REQUESTED}),
+        of_deletion,
+        item=DELETION,
+        name="subject.delete_required",
+    ),
 )
 """What is told; the first rule that fits. Everything else stays here, such as that a notice was shown."""
 
@@ -135,7 +155,7 @@ def payload(event: Event, subject: str) -> str:
         "effective_at": rfc3339(to_us(event.effective_at)),
         "expires_at": None if said.get("expires_us") is None else rfc3339(said["expires_us"]),
         "leaf_index": event.leaf_index,
-        **{name: said[name] for name in ("reason", "continues") if name in said},
+        **{name: said[name] for name in ("reason", "continues", "purposes") if name in said},
     }
     whole = {"type": type_of(event), "timestamp": rfc3339(to_us(event.recorded_at)), "data": data}
     return json.dumps(whole, separators=(",", ":"))

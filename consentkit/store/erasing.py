@@ -75,6 +75,11 @@ def erase(
     return writer.write([act], work, connection)
 
 
+def destroy_whole(writer: LedgerWriter, tx: Tx, act: Act, known: Known) -> list[Event]:
+    """The same with `destroy`, in a transaction that holds the subject's lock. Raises Unsealed."""
+    return _destroy(writer, tx, act, known, _doomed(tx, act.bucket, known, "destroy"), "destroy")
+
+
 def erased(reason: str, leaves: str | None = None) -> Answer:
     """The answer behind an `erased` event; `leaves` lists the leaf indexes that it destroys."""
     extra: tuple[tuple[str, str], ...] = (("reason", reason),)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from consentkit.core.errors import LedgerBroken
 from consentkit.core.gate import Row
-from consentkit.core.minors import NOTHING_KNOWN, Facts
+from consentkit.core.minors import NOTHING_KNOWN, Facts, adds
 from consentkit.core.record import Answer, Entry, Event, Stamp, bucket_of, entry, subject_key
 from consentkit.store import sql
 from consentkit.store.clock import Clock
@@ -78,7 +78,7 @@ class LedgerWriter:
     ) -> list[Event]:
         """Record what was said, durably, all or nothing.
 
-        `at_us` back-dates; `facts` are written to the subject's row; `then` runs in the same transaction.
+        `at_us` back-dates; `facts` complete the subject's row; `then` runs in the same transaction.
         Raises StoreUnavailable, LedgerBroken.
         """
         act = self.act(tenant, subject, answers, at_us=at_us, facts=facts)
@@ -119,20 +119,6 @@ class LedgerWriter:
     def _stored(self, tx: Tx, act: Act) -> list[Event]:
         rows = [tx.run(sql.EVENT_BY_ID, (act.bucket, event_id)) for event_id in act.ids]
         return [event_of((*found[0][:10], None)) for found in rows if found]
-
-    def learn(self, tenant: str, subject: str, facts: Facts, connection: Connection | None = None) -> None:
-        """Write facts about a subject, who is made known by it; nothing about an erased one.
-
-        No event: facts are deletable.
-        """
-        act = self.act(tenant, subject, (), facts=facts)
-
-        def work(tx: Tx) -> None:
-            known = self.find(tx, tenant, subject, lock=True)
-            if known is None or known.facts.erased_us is None:
-                self.known(tx, act)
-
-        self.database.write(work, connection)
 
     def record(self, tx: Tx, act: Act, then: Then | None = None, *, alone: bool = False) -> list[Event]:
         """Write an act inside a transaction. Raises LedgerBroken.
@@ -178,8 +164,11 @@ class LedgerWriter:
     def _pending_params(self, stored: Entry) -> Params:
         return (stored.stamp.bucket, stored.event_id, stored.commitment, self.keyed.mac(stored.commitment))
 
-    def known(self, tx: Tx, act: Act, *, whole: bool = False) -> Known:
-        """The subject's mapping row, made when it is missing; an erased one gives way to a new one."""
+    def known(self, tx: Tx, act: Act, *, whole: bool = False, overrule: bool = False) -> Known:
+        """The subject's mapping row, made when it is missing; an erased one gives way to a new one.
+
+        The act's facts complete it; with `overrule` they replace what is known.
+        """
         for _ in range(3):
             known = self.find(tx, act.tenant, act.subject, lock=True, whole=whole)
             if known is None or known.subject != act.subject:
@@ -187,11 +176,11 @@ class LedgerWriter:
             elif known.facts.erased_us is not None:
                 self.hide(tx, act.tenant, act.subject)
             else:
-                return self._with_facts(tx, act, known)
+                return self._with_facts(tx, act, known, overrule)
         known = self.find(tx, act.tenant, act.subject, lock=True, whole=whole)
         if known is None or known.subject != act.subject:
             raise LedgerBroken("a subject's row cannot be made", at=f"bucket {act.bucket}")
-        return self._with_facts(tx, act, known)
+        return self._with_facts(tx, act, known, overrule)
 
     def find(
         self, tx: Tx, tenant: str, subject: str, *, lock: bool = False, whole: bool = False
@@ -226,9 +215,9 @@ class LedgerWriter:
         known = (facts.band.value, facts.minor_until_us, facts.jurisdiction, act.now_us)
         return tx.count(sql.ADD_SUBJECT, (act.bucket, act.tenant, act.subject, key, salt, *known)) == 1
 
-    def _with_facts(self, tx: Tx, act: Act, known: Known) -> Known:
-        facts = act.facts
-        if facts is None or replace(facts, erased_us=None) == replace(known.facts, erased_us=None):
+    def _with_facts(self, tx: Tx, act: Act, known: Known, overrule: bool) -> Known:
+        facts, stand = act.facts, replace(known.facts, erased_us=None)
+        if facts is None or replace(facts, erased_us=None) == stand or not (overrule or adds(stand, facts)):
             return known
         row = (facts.band.value, facts.minor_until_us, facts.jurisdiction, act.now_us)
         tx.count(sql.SET_FACTS, (*row, act.bucket, act.tenant, act.subject))
