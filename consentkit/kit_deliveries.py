@@ -97,7 +97,9 @@ class RecipientVerbs:
                 log(logging.ERROR, "sealing_failed", "cannot seal: %(error)s", error=harmless(error))
         return deliver(runtime, connecting(runtime.webhooks), progress)
 
-    def deliveries(self, *, subject: str | None = None, event_id: str | None = None) -> list[Delivery]:
+    def deliveries(
+        self, *, subject: str | None = None, event_id: str | None = None, tenant: str | None = None
+    ) -> list[Delivery]:
         """What the messages about a subject's events, or about one event, have come to; oldest event first.
 
         Tenants' events are told to nobody. Raises StoreUnavailable, ValueError unless one of the two is given.
@@ -106,8 +108,8 @@ class RecipientVerbs:
             raise ValueError("deliveries() needs subject= or event_id=")
         ledger = Ledger(self.runtime)
         if subject is not None:
-            return deliveries_of(self.runtime, ledger.of_subject(subject))
-        event = ledger.event(event_id or "", tenant="")
+            return deliveries_of(self.runtime, ledger.of_subject(subject, tenant=tenant))
+        event = ledger.event(event_id or "", tenant=tenant or "")
         return [] if event is None else deliveries_of(self.runtime, [event])
 
     def recipients(self) -> list[Recipient]:

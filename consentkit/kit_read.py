@@ -24,6 +24,7 @@ from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
 from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
 from consentkit.core.times import not_ahead, rfc3339, to_us
+from consentkit.kit_deliveries import deliveries_of
 from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
@@ -124,7 +125,8 @@ class Answers:
         """What a person keeps: the last answer to each item, with version, notice, event id and proof.
 
         `proof` (c2sp.org/tlog-proof@v1) verifies without the ledger, `log_key` is the key for it. An answer that
-        is not sealed yet has `sealed` false and no proof. On SQLite what is pending is sealed first.
+        is not sealed yet has `sealed` false and no proof. On SQLite what is pending is sealed first. `deliveries`:
+        to whom the answer was delivered and when, and where it is pending.
         """
         catalog, consents = self.runtime.catalog, self.of(subject, tenant=tenant)
         events = self.ledger.of_subject(subject, tenant=tenant) if subject is not None else []
@@ -134,6 +136,7 @@ class Answers:
             if e.action in ANSWERS
         }
         controller = {"name": catalog.controller.name, "contact": catalog.controller.contact}
+        told = deliveries_of(self.runtime, list(last.values()))
         return {
             "schema": "consentkit/receipt/v1",
             "id": events[-1].event_id if events else None,
@@ -147,6 +150,7 @@ class Answers:
                     "status": str(consents.status_of(e)),
                     "proof": proof,
                     "sealed": proof is not None,
+                    "deliveries": [d.json for d in told if d.event_id == e.event_id],
                 }
                 for e, proof in zip(last.values(), self.ledger.proofs(list(last.values())), strict=True)
             ],

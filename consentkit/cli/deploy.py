@@ -36,7 +36,8 @@ def check() -> None:
     """
     state = current_state()
     wrong: list[ConsentKitError] = []
-    for name, look in _CHECKS.items():
+    told = any(party.webhook for party in state.kit.catalog.parties.values())
+    for name, look in (_CHECKS | ({"webhooks": _webhooks} if told else {})).items():
         if wrong and isinstance(wrong[-1], (StoreUnavailable, SchemaOutdated)):
             result = "not looked at"
         else:
@@ -179,6 +180,29 @@ def _published(state: State) -> str:
         what = count(len(steps), "new version") if steps else "texts only"
         raise ConsentKitError(f"this catalogue is not published ({what}): run `flask consent publish`")
     return "this very catalogue"
+
+
+def _webhooks(state: State) -> str:
+    """Every party with a webhook needs a secret, and every secret a party."""
+    catalog, settings = state.kit.catalog, state.settings.webhooks
+    told = {party.key: party.webhook for party in catalog.parties.values() if party.webhook}
+    if bare := sorted(told.keys() - settings.secrets.keys()):
+        raise ConsentKitError(
+            f"there is no secret for {', '.join(bare)} in CONSENTKIT_WEBHOOK_SECRETS: nothing is delivered. "
+            "`flask consent webhook-secret` makes one"
+        )
+    if idle := sorted(settings.secrets.keys() - told.keys()):
+        raise ConsentKitError(
+            f"CONSENTKIT_WEBHOOK_SECRETS names {', '.join(idle)}: no party with a webhook has that key"
+        )
+    if (plain := sorted(k for k, url in told.items() if url.startswith("http:"))) and not settings.networks:
+        raise ConsentKitError(
+            f"the webhook of {', '.join(plain)} is http://, which is for networks in CONSENTKIT_WEBHOOK_NETWORKS"
+        )
+    named = {r for purpose in catalog.purposes.values() for r in purpose.recipients}
+    idle = sorted(told.keys() - named)
+    never = f"; {', '.join(idle)} is told nothing: no purpose names it" if idle else ""
+    return f"{count(len(told), 'recipient')}{never}"
 
 
 _CHECKS: dict[str, Callable[[State], str]] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from consentkit.core.errors import StoreUnavailable
 from consentkit.store import schema
 from consentkit.store.database import Database, Tx
+from consentkit.store.deliveries import Standing, queued_up_to, standings
 from consentkit.store.keys import KEY_FILE
 from consentkit.store.log_keys import KEY_FILE as LOG_KEY_FILE
 from consentkit.store.log_keys import LogKeys
@@ -18,6 +19,7 @@ from consentkit.store.tables import PREFIX as _P
 from consentkit.store.tree import read_head
 
 OLD_US = 60 * 1_000_000
+UNQUEUED_US, UNDELIVERED_US = 600 * 1_000_000, 24 * 3600 * 1_000_000
 _PROBE = "doctor"
 
 
@@ -43,6 +45,7 @@ def examine(database: Database, keys: LogKeys, folder: Path | None, now_us: int)
     yield from _settings(database)
     yield _anchor(database, keys)
     yield _waiting(database, now_us)
+    yield from _deliveries(database, now_us)
     if folder is not None:
         yield from _key_files(folder)
 
@@ -124,12 +127,41 @@ def _waiting(database: Database, now_us: int) -> Finding:
     number, oldest = rows[0]
     if not number:
         return Finding("waiting events", True, "none")
-    age_us = now_us - int(str(oldest).replace("-", "")[:12], 16) * 1000
+    age_us = now_us - _made_us(oldest)
     late = database.postgresql and age_us > OLD_US
     says = f"{number:,}, the oldest {max(age_us, 0) // 1_000_000} s old"
     return Finding(
         "waiting events", not late, f"{says}: is `flask consent seal --watch` running?" if late else says
     )
+
+
+def _made_us(event_id: object) -> int:
+    """When an event's id was made: a UUIDv7 begins with milliseconds."""
+    return int(str(event_id).replace("-", "")[:12], 16) * 1000
+
+
+def _deliveries(database: Database, now_us: int) -> Iterator[Finding]:
+    """Messages to recipients; nothing where nobody is told by webhook."""
+    told = database.read(standings)
+    if told:
+        wrong = [*_unqueued(database, now_us), *(w for one in told for w in _overdue(one, now_us))]
+        open_ = sum(one.open for one in told)
+        says = f"{open_:,} open, {len(told)} told by webhook"
+        yield Finding("deliveries", not wrong, "; ".join(wrong) or says)
+
+
+def _unqueued(database: Database, now_us: int) -> Iterator[str]:
+    first = f"SELECT event_id FROM {_P}leaf WHERE leaf_index = ?"
+    rows = database.read(lambda tx: tx.run(first, (queued_up_to(tx) + 1,)))
+    if rows and now_us - _made_us(rows[0][0]) > UNQUEUED_US:
+        yield "sealed events are not queued: is `flask consent deliver --watch` running?"
+
+
+def _overdue(one: Standing, now_us: int) -> Iterator[str]:
+    if one.disabled_us is not None:
+        yield f"{one.recipient} answered 410, {one.open:,} open: mend it, then `deliver --enable {one.recipient}`"
+    elif one.oldest_us is not None and now_us - one.oldest_us > UNDELIVERED_US:
+        yield f"{one.recipient} has not confirmed {one.open:,} for over a day: {one.last_error or 'not tried'}"
 
 
 def _key_files(folder: Path) -> Iterator[Finding]:

@@ -56,6 +56,7 @@ OF_SUBJECT: Mapping[str, Resource] = {
     "consents": {"GET": Operation("read", api_subjects.consents)},
     "export": {"GET": Operation("read", api_subjects.export)},
     "receipt": {"GET": Operation("read", api_subjects.receipt)},
+    "deliveries": {"GET": Operation("read", api_subjects.deliveries)},
 }
 OF_SUBJECT_ITEM: Mapping[str, Resource] = {
     "consents": {"PUT": Operation("write", api_subjects.answer_purpose)},

@@ -53,9 +53,11 @@ def events(call: Call) -> Response:
 
 
 def event(call: Call, event_id: str) -> Response:
-    """`GET events/<id>`: one event; another tenant's is not found."""
+    """`GET events/<id>`: one event, with what its deliveries have come to; another tenant's is not found."""
     query()
-    return json_answer(event_json(found_event(call, event_id)))
+    found = found_event(call, event_id)
+    told = call.kit.deliveries(event_id=found.event_id, tenant=call.tenant)
+    return json_answer({**event_json(found), "deliveries": [delivery.json for delivery in told]})
 
 
 def found_event(call: Call, event_id: str) -> Event:

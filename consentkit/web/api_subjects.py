@@ -132,6 +132,13 @@ def receipt(call: Call, subject: str) -> Response:
     return json_answer(call.kit.receipt(subject, tenant=call.tenant))
 
 
+def deliveries(call: Call, subject: str) -> Response:
+    """`GET subjects/<subject>/deliveries`: to whom answers were delivered by webhook, and where they are pending."""
+    query()
+    told = call.kit.deliveries(subject=subject, tenant=call.tenant)
+    return json_answer({"subject": subject, "deliveries": [delivery.json for delivery in told]})
+
+
 def erase(call: Call, subject: str) -> Response:
     """`DELETE subjects/<subject>`: erasure (GDPR 17). Nobody we know: nothing is recorded."""
     no_body()

@@ -166,6 +166,8 @@ class Delivering(Suite):
         drain(self.sealed(kit))
         assert mailer.said == ["consent.given u-2"]
         assert kit.deliveries(subject="u-1") == kit.deliveries(event_id=theirs.event_id) == []
+        assert kit.deliveries(subject="u-1", tenant="t-1") == []
+        assert kit.deliveries(event_id=theirs.event_id, tenant="t-1") == []
 
     def test_many_events_and_a_place_that_is_kept(
         self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi import checks
 
 import consentkit
+from consentkit import Party
 from consentkit.core.terms import Action, Basis, Kind, Method, Reason, Status
 from consentkit.web import api_catalog
 from consentkit.web.api import OF_SUBJECT, OF_SUBJECT_ITEM, RESOURCES, SUBJECT
 from consentkit.web.api_schemas import AcceptanceSchema, BatchSchema, ConsentSchema
 from tests.web.api_caller import BASE, Caller
-from tests.web.conftest import make_app, make_kit
+from tests.web.conftest import PURPOSES, make_app, make_kit
 
 FILE = Path(consentkit.__file__).parent / "static" / "openapi.json"
 WRITTEN: dict[str, Any] = json.loads(FILE.read_text())
@@ -44,7 +46,8 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
-    kit = make_kit()
+    told = [replace(p, recipients=["mailer"]) for p in PURPOSES]
+    kit = make_kit(purposes=told, parties=[Party("mailer", name="M", webhook="https://mailer.example/")])
     app = make_app(kit, tmp_path_factory.mktemp("openapi"))
     caller = Caller(app, kit)
     event = caller.put("/subjects/u-1/policies/terms", {"action": "accepted"}).json["event"]
