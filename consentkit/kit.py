@@ -13,11 +13,14 @@ from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.notice import Notice
 from consentkit.core.webhooks import Secrets, Webhooks
+from consentkit.guardians.setup import GuardianSetup
 from consentkit.kit_deliveries import RecipientVerbs
 from consentkit.kit_exception import LawfulExceptions
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load
 from consentkit.kit_gated import gated
+from consentkit.kit_guardian import GuardianVerbs
+from consentkit.kit_outgoing import OutgoingCalls
 from consentkit.kit_read import Answers
 from consentkit.kit_write import Verbs
 from consentkit.runtime import Runtime
@@ -25,12 +28,13 @@ from consentkit.runtime import Runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kit(Verbs, LawfulExceptions, RecipientVerbs, Answers):
+class Kit(Verbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Answers):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 
     def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:
         self._runtime = runtime
         self.facts = facts or FactSources()
+        self.guardian = GuardianSetup()
 
     @property
     def runtime(self) -> Runtime:

@@ -65,6 +65,21 @@ def purpose_notice(catalog: Catalog, purpose: Purpose, locale: str) -> Notice:
     return Notice(locale, data, body, digest(body))
 
 
+def category_notice(catalog: Catalog, category: Category, locale: str) -> Notice:
+    """The notice of what a category's switch answers, in one locale: what stands in place of an embed."""
+    words = texts(locale)
+    data: dict[str, Any] = {
+        "category": _category(catalog, category, locale, words),
+        "controller": {"contact": catalog.controller.contact, "name": catalog.controller.name},
+        "dir": direction(locale),
+        "locale": locale,
+        "site": catalog.site.name,
+        "texts": {k: v for k, v in words.items() if k.startswith(("notice.", "purpose."))},
+    }
+    body = canonical_json(data)
+    return Notice(locale, data, body, digest(body))
+
+
 def revision_of(catalog: Catalog) -> str:
     """Eight hex digits that change when something asked in the banner changes materially."""
     asked = [p for c in catalog.choices for p in catalog.purposes_of(c.key)] + list(catalog.apart)

@@ -12,6 +12,7 @@
   const on = (type, listener, target = document) => target.addEventListener(type, listener);
 
   const FORM = "[data-consent-form]";
+  const EMBED = "[data-consent-embed]";
   const DIALOG = "[data-consent-dialog]";
   const NOTE = "[data-consent-note]";
   const GATED = 'script[type="text/plain"][data-category],template[data-category],[data-category][data-src]';
@@ -19,6 +20,7 @@
 
   const ran = new Set(); /* keys of which something runs on this page */
   let state = { decided: false, granted: [] };
+  let told = "banner,false,"; /* the gist of it */
   let seen = ""; /* the cookie when it was last looked at */
   let busy = false;
   let leaving = false;
@@ -34,19 +36,37 @@
   const keyOf = (box) => box.dataset.key || box.value;
   const asked = () => all(`${DIALOG} [name=category],${DIALOG} [name=purpose]`).map(keyOf);
 
+  const gist = ({ shown, gpc, granted }) => [shown, !!gpc, granted].join();
+
+  /* What silence allows is known for a day, and nothing from before a signal; see head.js. */
   function hint() {
-    const [revision, mark, ...granted] = (seen = cookie()).split("~");
-    return { revision: revision || page.revision, decided: mark === "d", granted };
+    const [revision, mark = "", ...granted] = (seen = cookie()).split("~");
+    const day = /\d+/.exec(mark);
+    const late = day && day != ((Date.now() / 864e5) | 0);
+    const deaf = navigator.globalPrivacyControl && !/[gh]/.test(mark);
+    return {
+      fresh: revision === page.revision && !late && !deaf,
+      decided: /^[^u]/.test(mark),
+      shown: { u: "banner", n: "notice" }[mark[0]],
+      unasked: day,
+      gpc: /g/.test(mark),
+      granted,
+    };
   }
 
-  function apply(next, source) {
+  /* Whether the server left something out of this page, or put it in, and would not now. */
+  const stale = () =>
+    all("[data-consent-private]").some((tag) => allows(tag.dataset.consentPrivate) !== ("consentShown" in tag.dataset));
+
+  /* `anew`: the page had been made by an older answer. */
+  function apply(next, source, anew) {
     const was = state.granted;
     const changed = next.changed || [
       ...next.granted.filter((key) => !was.includes(key)),
       ...was.filter((key) => !next.granted.includes(key)),
     ];
     state = {
-      decided: next.decided,
+      decided: !!next.decided,
       granted: next.granted,
       denied: next.denied || asked().filter((key) => !next.granted.includes(key)),
       changed,
@@ -55,25 +75,28 @@
       id: next.id || null,
       at: next.at || null,
     };
-    html.consent = state.decided ? "decided" : "undecided";
+    told = gist(next);
+    html.consent = { banner: "undecided", notice: "notice" }[next.shown] || "decided";
     html.consentGranted = state.granted.join(" ");
+    html.consentSignal = next.gpc ? "gpc" : "";
+    document.documentElement.toggleAttribute("data-consent-relaxed", !!next.unasked?.length);
     signal("update");
     const event = new CustomEvent("consentkit:change", { detail: { ...state }, cancelable: true });
     const stay = !document.dispatchEvent(event);
-    if (!stay && [...ran].some((key) => !allows(key))) leaving = true; /* only a new page stops what runs */
+    if (!stay && ([...ran].some((key) => !allows(key)) || (anew && stale()))) leaving = true; /* a new page stops what runs */
     else rescan();
   }
 
   /* The cookie may have changed elsewhere: in another tab, or while this page was in the back-forward cache. */
   async function refresh() {
     if (cookie() === seen) return;
+    const anew = seen;
     let next = hint();
-    if (next.revision !== page.revision) {
-      next = await ask(page.status).catch(() => ({ granted: [] }));
+    if (!next.fresh) {
+      next = await ask(page.status).catch(() => ({ shown: "banner", granted: [] }));
       seen = cookie();
     }
-    const { decided = false, granted } = next;
-    if (decided !== state.decided || `${granted}` !== `${state.granted}`) apply({ decided, granted }, "restored");
+    if (gist(next) !== told) apply({ ...next, changed: null }, "restored", anew);
     if (leaving) location.reload();
   }
 
@@ -93,9 +116,11 @@
   /* A tag without the page's nonce did not come from the page's author. */
   const trusted = (tag) => !own.nonce || tag.nonce === own.nonce;
 
-  async function run(tags, waiting = []) {
+  /* `once`: the visitor asked for just this. */
+  async function run(tags, waiting = [], once) {
+    const may = (tag) => tag.isConnected && (once || keysOf(tag).every(allows));
     for (const tag of tags) {
-      if (!tag.isConnected || !keysOf(tag).every(allows)) continue;
+      if (!may(tag)) continue;
       if (tag.localName === "script") {
         if (tag.type !== "text/plain" || !trusted(tag)) continue;
         const { src, type } = tag.dataset;
@@ -106,7 +131,7 @@
         else script.text = policy.createScript(tag.textContent);
         if (!script.src) await Promise.all(waiting);
         else if (!script.async) waiting.push(new Promise((done) => ["load", "error"].map((e) => on(e, done, script))));
-        if (!tag.isConnected || !keysOf(tag).every(allows)) continue;
+        if (!may(tag)) continue;
         tag.replaceWith(script);
       } else if (tag.localName === "template") {
         const content = document.importNode(tag.content, true);
@@ -118,21 +143,28 @@
           script.dataset.category = tag.dataset.category;
           script.type = "text/plain";
         }
-        tag.closest("[data-consent-embed]")?.setAttribute("data-consent-shown", "");
+        tag.closest(EMBED)?.setAttribute("data-consent-shown", "");
         tag.replaceWith(content);
-        await run(scripts, waiting);
+        await run(scripts, waiting, once);
       } else {
         const url = new URL(tag.dataset.src, document.baseURI);
         tag.removeAttribute("data-src");
-        if (/^https?:$/.test(url.protocol)) tag.src = url.href;
+        if (/^https?:$/.test(url.protocol)) tag[tag.localName === "link" ? "href" : "src"] = url.href;
       }
       keysOf(tag).map((key) => ran.add(key));
     }
   }
 
+  const enqueue = (work) => (queue = queue.then(work).catch(console.error));
+
   function rescan(root = document) {
-    queue = queue.then(() => run(all(GATED, root))).catch(console.error);
-    return queue;
+    return enqueue(() => run(all(GATED, root)));
+  }
+
+  function showOnce(embed, tag) {
+    enqueue(() => run([tag], [], true));
+    embed.tabIndex = -1;
+    embed.focus({ preventScroll: true });
   }
 
   /* ---- Google Consent Mode v2: one default before any tag, then one update per decision ---- */
@@ -173,13 +205,13 @@
     error.textContent = "";
     form.setAttribute("aria-busy", "true");
     try {
-      apply(await ask(form.getAttribute("action"), { method: "POST", body }), source);
+      apply(await ask(form.getAttribute("action"), { method: "POST", body }), source, true);
     } catch (problem) {
       if (problem.status === 409) {
         /* The text has changed since this page was made: answer on the page that is never cached. */
         const next = encodeURIComponent(location.pathname + location.search);
         location.assign(`${form.getAttribute("action")}?outdated=1&locale=${body.get("locale")}&next=${next}`);
-      } else if (form.getClientRects().length) error.textContent = find(NOTE).dataset.error;
+      } else if (form.getClientRects().length) error.textContent = (find(NOTE) || form).dataset.error;
       else say("error");
       return;
     } finally {
@@ -190,7 +222,7 @@
     answered = true;
     if (dialog?.open) dialog.close();
     channel?.postMessage("");
-    if (!leaving) return say(decision);
+    if (!leaving) return decision === "defer" ? hush() : say(decision);
     history.replaceState({ ...history.state, consentkit: decision }, "");
     location.reload();
   }
@@ -230,12 +262,19 @@
   /* ---- listeners: all on the document, so that swapped pages need no new ones ---- */
 
   const sourceOf = (element) =>
-    element.closest(DIALOG) ? "dialog" : element.closest("[data-consent-banner]") ? "banner" : "api";
+    element.closest(DIALOG) ? "dialog" : element.closest("[data-consent-banner]") ? "banner" : element.closest(EMBED) ? "embed" : "api";
 
   on("submit", (event) => {
     const button = event.submitter;
-    const form = button?.closest(FORM);
+    const form = button?.closest(`${FORM},${EMBED} form`);
     if (!form || button.name !== "decision") return;
+    if (button.value === "once") {
+      const embed = form.closest(EMBED);
+      const tag = find("template", embed);
+      if (!tag) return; /* the content is with the server */
+      event.preventDefault();
+      return showOnce(embed, tag);
+    }
     event.preventDefault();
     answer(button.value, form, sourceOf(button));
   });
@@ -287,9 +326,15 @@
   /* ---- start ---- */
 
   signal("default");
-  if (!cookie()) rescan(); /* what is necessary */
-  else if (cookie().startsWith(page.revision)) apply(hint(), "restored");
-  else refresh();
+  const first = hint();
+  if (first.fresh) apply(first, "restored");
+  else {
+    rescan(); /* what is necessary */
+    if (seen || "ask" in page) {
+      seen = null;
+      refresh();
+    }
+  }
   const said = history.state?.consentkit;
   if (said) {
     history.replaceState({ ...history.state, consentkit: undefined }, "");

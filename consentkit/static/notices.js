@@ -104,7 +104,8 @@
       const said = (await post(form, extra)).asked;
       const granted = said.status === "given";
       line.textContent = granted ? form.dataset.given : form.dataset.refused;
-      const detail = { purpose: said.purpose, scope: said.scope, granted };
+      const asked = said.category ? { category: said.category } : { purpose: said.purpose };
+      const detail = { ...asked, scope: said.scope, granted };
       form.dispatchEvent(new CustomEvent("consentkit:notice", { bubbles: true, detail }));
       if (window.BroadcastChannel) {
         const channel = new BroadcastChannel("consentkit"); /* the banner's script, here and in other tabs */

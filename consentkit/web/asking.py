@@ -1,6 +1,6 @@
-"""`POST /consent` with `ask=<purpose>`: one purpose is answered where its data is collected.
+"""`POST /consent` with `ask=<key>`: one purpose, or a category's switch, is answered where it matters.
 
-The event carries the digest of that purpose's own notice. A stale yes is answered 409; a no is always recorded.
+The events carry the digest of its own notice. A stale yes is answered 409; a no is always recorded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from consentkit.core.errors import ChoiceRejected, UnknownPurpose
 from consentkit.core.notice import Notice
 from consentkit.core.record import Event
 from consentkit.core.terms import Basis, Kind, Method
+from consentkit.web import once
 from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
@@ -27,10 +28,25 @@ from consentkit.web.state import BLUEPRINT, State
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the form says about one purpose."""
+class Question:
+    """What is asked by itself. A yes is the form's `field` with this `value`; without it it is a no."""
 
-    purpose: Purpose
+    key: str
+    field: str
+    value: str
+    purposes: tuple[Purpose, ...]
+
+    @property
+    def scoped(self) -> bool:
+        """Whether it is asked for one thing at a time."""
+        return any(purpose.scoped for purpose in self.purposes)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the form says about it."""
+
+    question: Question
     yes: bool
     notice: str | None
     scope: str
@@ -38,19 +54,26 @@ class Asked:
 
 
 def is_asked() -> bool:
-    """Whether the request answers one purpose by itself."""
+    """Whether the request answers one thing by itself."""
     return bool(_form().get("ask"))
 
 
-def askable(catalog: Catalog, key: str) -> Purpose:
-    """The purpose that may be asked by itself. Raises UnknownPurpose, also for one that needs no consent."""
+def askable(catalog: Catalog, key: str) -> Question:
+    """The category or purpose that a key means. Raises UnknownPurpose, also for what needs no consent."""
+    if key in catalog.categories:
+        if purposes := catalog.purposes_of(key):
+            return Question(key, "category", key, purposes)
+        raise UnknownPurpose(
+            f"the category {key!r} has nothing to answer", mend="Ask for what rests on consent"
+        )
     purpose = catalog.purpose(key)
     if purpose.basis is not Basis.CONSENT:
         raise UnknownPurpose(
             f"{purpose.key!r} rests on {purpose.basis.value}: there is nothing to answer",
             mend="Ask for a purpose that rests on consent",
         )
-    return purpose
+    named = f"purpose:{purpose.key}" if purpose.key in catalog.categories else purpose.key
+    return Question(named, "purpose", purpose.key, (purpose,))
 
 
 def answer(state: State) -> Response:
@@ -69,9 +92,15 @@ def answer(state: State) -> Response:
         return problem(422, "choice-rejected", "Choice rejected", str(error))
     now = standing(state)
     changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
-    said = {"purpose": event.item, "scope": event.scope, "status": event.action, "event_id": event.event_id}
+    said = {
+        asked.question.field: asked.question.value,
+        "scope": event.scope,
+        "status": event.action,
+        "event_id": event.event_id,
+    }
     body = {**standing_json(state, now, changed=changed), "asked": said}
-    target = asked.next or came_from() or "/"
+    embed = once.asked_embed() if asked.yes else None
+    target = once.address(asked.next, embed) if embed else asked.next or came_from() or "/"
     response = make_response(redirect(target, 303)) if wants_html() else jsonify(body)
     if identify(state).account is None:
         remember(state, response, subject)
@@ -98,16 +127,18 @@ def _text(form: Mapping[str, Any], name: str) -> str | None:
 def _parse(catalog: Catalog) -> Asked:
     form = _form()
     if _text(form, "decision") != "save":
-        raise ValueError("decision is save: with purpose=<purpose> for yes, without it for no")
-    purpose = askable(catalog, str(_text(form, "ask")))
-    said = _text(form, "purpose")
-    if said is not None and catalog.purpose(said) is not purpose:
-        raise ValueError(f"{purpose.key!r} is asked, so purpose= can only be {purpose.key!r}")
+        raise ValueError(
+            "decision is save: with purpose=<purpose> or category=<category> for yes, without it for no"
+        )
+    question = askable(catalog, str(_text(form, "ask")))
+    said = _text(form, question.field)
+    if said is not None and said.removeprefix("purpose:") != question.value:
+        raise ValueError(f"{question.key!r} is asked, so {question.field}= can only be {question.value!r}")
     scope = _text(form, "scope") or ""
-    if scope and not purpose.scoped:
-        raise ValueError(f"{purpose.key!r} is not scoped: leave scope out")
+    if scope and not question.scoped:
+        raise ValueError(f"{question.key!r} is not scoped: leave scope out")
     notice = _text(form, "notice")
-    return Asked(purpose, said is not None, notice, scope, safe_next(_text(form, "next")))
+    return Asked(question, said is not None, notice, scope, safe_next(_text(form, "next")))
 
 
 def _holds(state: State, asked: Asked) -> bool:
@@ -115,22 +146,23 @@ def _holds(state: State, asked: Asked) -> bool:
     if asked.notice is None:
         raise ValueError("notice=<digest of what was shown> is missing")
     return asked.notice in {
-        state.kit.purpose_notice(asked.purpose.key, locale).digest for locale in state.kit.catalog.locales
+        state.kit.purpose_notice(asked.question.key, locale).digest for locale in state.kit.catalog.locales
     }
 
 
 def _record(state: State, asked: Asked) -> tuple[str, Event]:
-    """Append the event. The subject, and what was recorded."""
-    kit, identity, key = state.kit, identify(state), asked.purpose.key
+    """Append the events. The subject, and the first of what was recorded."""
+    kit, identity, question = state.kit, identify(state), asked.question
     subject, locale = identity.subject or new_visitor(), state.locale()
     known = asked.notice is not None and is_digest(asked.notice)
-    notice = asked.notice if known else kit.purpose_notice(key, locale).digest
-    verb = "give" if asked.yes else ("withdraw" if _given_before(state, asked) else "refuse")
+    notice = asked.notice if known else kit.purpose_notice(question.key, locale).digest
+    keys = [purpose.key for purpose in question.purposes]
+    before = set() if asked.yes else _given_before(asked)
     events = kit.choose(
         subject,
-        give=[key] if verb == "give" else (),
-        refuse=[key] if verb == "refuse" else (),
-        withdraw=[key] if verb == "withdraw" else (),
+        give=keys if asked.yes else (),
+        refuse=[] if asked.yes else [key for key in keys if key not in before],
+        withdraw=[key for key in keys if key in before],
         method=Method.FORM.value,
         locale=locale,
         notice=notice,
@@ -141,17 +173,20 @@ def _record(state: State, asked: Asked) -> tuple[str, Event]:
     return subject, events[0]
 
 
-def _given_before(state: State, asked: Asked) -> bool:
+def _given_before(asked: Asked) -> set[str]:
     if current().subject is None:
-        return False
-    mine = (row for row in current().rows if row.kind == Kind.PURPOSE and row.item == asked.purpose.key)
-    return any(row.grants and row.actor == "subject" and row.scope == asked.scope for row in mine)
+        return set()
+    mine = (row for row in current().rows if row.kind == Kind.PURPOSE and row.scope == asked.scope)
+    return {row.item for row in mine if row.grants and row.actor == "subject"}
 
 
-def form_values(state: State, purpose: Purpose, scope: str, target: str | None) -> dict[str, Any]:
-    """What the form of one purpose's notice needs: the same for everybody."""
-    notice: Notice = state.kit.purpose_notice(purpose.key, state.locale())
+def form_values(state: State, question: Question, scope: str, target: str | None) -> dict[str, Any]:
+    """What the form of a notice needs: the same for everybody."""
+    notice: Notice = state.kit.purpose_notice(question.key, state.locale())
     return {
+        "key": question.key,
+        "field": question.field,
+        "value": question.value,
         "notice": notice.data,
         "digest": notice.digest,
         "scope": scope,
@@ -164,10 +199,10 @@ def _outdated(state: State, asked: Asked) -> Response:
     """The notice was changed meanwhile: nothing is recorded, the new one is shown."""
     if not wants_html():
         detail = "The notice was changed; show the current one and ask again. Nothing was recorded."
-        now = state.kit.purpose_notice(asked.purpose.key, state.locale()).digest
+        now = state.kit.purpose_notice(asked.question.key, state.locale()).digest
         return problem(409, "notice-outdated", "Notice outdated", detail, notice=now)
     target = asked.next or came_from()
-    values = form_values(state, asked.purpose, asked.scope, target)
+    values = form_values(state, asked.question, asked.scope, target)
     page = render_template("consentkit/asked.html", **{**page_context(), "asked": values})
     response = make_response(page, 409)
     response.headers["Cache-Control"] = "no-store"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from consentkit.web import acceptance, announcements, archive, asking, choices, pages
+from consentkit.web import acceptance, announcements, archive, asking, choices, once, pages
 from consentkit.web.state import BLUEPRINT, current_state
 
 YEAR_S = 365 * 24 * 3600
@@ -38,6 +38,8 @@ def _preferences() -> Response:
     state = current_state()
     if request.method != "POST":
         return pages.preferences(state)
+    if once.is_once():
+        return once.answer()
     return asking.answer(state) if asking.is_asked() else choices.choose(state)
 
 

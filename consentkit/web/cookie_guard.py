@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, has_request_context, request
-from werkzeug.datastructures import Headers, ResponseCacheControl
-from werkzeug.http import parse_cache_control_header
+from werkzeug.datastructures import Headers
 
 from consentkit import logs
 from consentkit.core.catalog import Catalog, Cookie
 from consentkit.core.gate import Decision
 from consentkit.kit_gated import blocked
+from consentkit.web.caching import keep_private
 from consentkit.web.current import current
 from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse
 from consentkit.web.state import state_of
@@ -159,19 +159,9 @@ def _host(environ: WSGIEnvironment) -> str:
 
 
 def _for_one_person(headers: HeaderList) -> HeaderList:
-    """Keep the response out of shared caches: what was decided for one visitor is not for the next (RFC 9111, 7.3)."""
+    """What was decided for one visitor is not for the next."""
     found = Headers(headers)
-    if "cookie" not in ",".join(found.getlist("Vary")).lower():
-        found.add("Vary", "Cookie")
-    said = parse_cache_control_header(", ".join(found.getlist("Cache-Control")), cls=ResponseCacheControl)
-    if not said.no_store and "private" not in said:
-        for shared in ("public", "s-maxage"):
-            said.pop(shared, None)
-        said.private = True
-        found["Cache-Control"] = said.to_header()
-    for name in {name.lower() for name, _ in headers}:
-        if name == "surrogate-control" or name.endswith("cdn-cache-control"):  # RFC 9213
-            del found[name]
+    keep_private(found)
     return list(found)
 
 

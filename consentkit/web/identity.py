@@ -12,10 +12,14 @@ from flask import Response, after_this_request, current_app, request
 from itsdangerous import BadData, TimestampSigner
 
 from consentkit.core.errors import ConsentKitError
+from consentkit.core.reask import longest_rest_days
 from consentkit.core.record import VISITOR
 from consentkit.web.state import State
 
-MAX_AGE = 180 * 24 * 3600
+DAY_S = 24 * 3600
+SHORTEST_DAYS = 180
+LONGEST_DAYS = 400
+"""Browsers keep no cookie longer (RFC 6265bis, 5.5)."""
 HINT, SEEN = "consent_hint", "consent_seen"
 _MEMO = "consentkit.identity"
 _SALT = "consentkit.visitor.v1"
@@ -91,6 +95,13 @@ def announced_hint(state: State, response: Response, value: str) -> None:
     _set(state, response, SEEN, value, httponly=False)
 
 
+def lifetime_s(state: State) -> int:
+    """How long the cookies live: 180 days, and where silence may be a yes, as long as a no has to be remembered."""
+    kit = state.kit
+    days = longest_rest_days(kit.catalog) if kit.facts.relaxes(kit.catalog) else 0
+    return min(max(SHORTEST_DAYS, days), LONGEST_DAYS) * DAY_S
+
+
 def cookie_name(state: State) -> str:
     """The name for the present scheme: browsers keep a `__Host-` cookie only when it is Secure."""
     if not request.is_secure:
@@ -103,7 +114,7 @@ def _set(state: State, response: Response, name: str, value: str, *, httponly: b
     response.set_cookie(
         name,
         value,
-        max_age=MAX_AGE,
+        max_age=lifetime_s(state),
         path="/",
         domain=domain,
         secure=request.is_secure,
@@ -131,7 +142,7 @@ def _visitor(state: State) -> str | None:
     if not cookie:
         return None
     try:
-        return VISITOR + signer().unsign(cookie, max_age=MAX_AGE).decode("ascii")
+        return VISITOR + signer().unsign(cookie, max_age=lifetime_s(state)).decode("ascii")
     except (BadData, ValueError, OverflowError, OSError):
         return None
 

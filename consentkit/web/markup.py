@@ -5,17 +5,24 @@ Their output is the same for every visitor: no token, nothing personal, and a no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 from flask import current_app, render_template, url_for
 from markupsafe import Markup
 
-from consentkit.core.catalog import Catalog, localized
+from consentkit.core.catalog import Catalog
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.notice import Notice
 from consentkit.core.texts import direction, texts
 from consentkit.web import announcements, asking, assets
+from consentkit.web.gated_tags import (
+    attributes,
+    consent_embed,
+    consent_preconnect,
+    consent_script,
+    gate_key,
+)
 
 GCM_SIGNALS = (
     "ad_storage",
@@ -36,19 +43,6 @@ def _catalog() -> Catalog:
     return cast(Catalog, _state().kit.catalog)
 
 
-def attributes(values: Mapping[str, object]) -> Markup:
-    """HTML attributes: `True` a bare one, `None` and `False` left out, `_` becomes `-`, `async_` `async`."""
-    written = (
-        (name.rstrip("_").replace("_", "-"), value)
-        for name, value in values.items()
-        if value is not None and value is not False
-    )
-    return Markup("").join(
-        Markup(" {}").format(name) if value is True else Markup(' {}="{}"').format(name, value)
-        for name, value in written
-    )
-
-
 def gcm_of(catalog: Catalog) -> str | None:
     """Google Consent Mode's signals with the keys that must all be allowed; None where no purpose has one."""
     keys: dict[str, list[str]] = {}
@@ -59,20 +53,6 @@ def gcm_of(catalog: Catalog) -> str | None:
         return None
     names = dict.fromkeys((*GCM_SIGNALS, *keys))
     return " ".join(f"{name}={','.join(dict.fromkeys(keys.get(name, ())))}" for name in names)
-
-
-def gate_key(catalog: Catalog, key: str) -> str:
-    """The key that the browser knows, as in `consent_hint`. Raises UnknownPurpose.
-
-    A purpose that its category's switch answers is that category. One that stands apart and is called
-    as a category is `purpose:<key>`.
-    """
-    if key in catalog.categories:
-        return key
-    purpose = catalog.purpose(key)
-    if purpose.category is not None and purpose not in catalog.apart and not purpose.scoped:
-        return purpose.category
-    return f"purpose:{purpose.key}" if purpose.key in catalog.categories else purpose.key
 
 
 def _render(template: str, **values: object) -> Markup:
@@ -93,6 +73,7 @@ def consent_head(nonce: str | None = None) -> Markup:
         action=url_for("consentkit.preferences"),
         status=url_for("consentkit.status"),
         state_css=url_for("consentkit.state_css"),
+        ask=bool(kit.catalog.signals) or kit.facts.relaxes(kit.catalog),
         gcm=gcm_of(kit.catalog),
         nonce=nonce,
     )
@@ -128,58 +109,6 @@ def consent_link(text: str | None = None, **attrs: object) -> Markup:
         ),
         text or texts(locale)["banner.link"],
     )
-
-
-def consent_script(key: str, src: str | None = None, *, nonce: str | None = None, **attrs: object) -> Markup:
-    """A script that runs when `key`, a purpose or a category, is allowed. Raises UnknownPurpose.
-
-    `type="module"` and other attributes are passed on; a page with nonces has to give the nonce.
-    """
-    catalog = _catalog()
-    gate = gate_key(catalog, key)
-    kind = attrs.pop("type", None)
-    service = key.removeprefix("purpose:")
-    named = service if service not in (gate, gate.removeprefix("purpose:")) else None
-    return Markup("<script{}></script>").format(
-        attributes(
-            {
-                "type": "text/plain",
-                "data-category": gate,
-                "data-service": named,
-                "data-type": kind,
-                "data-src": src,
-                "nonce": nonce,
-                **attrs,
-            }
-        )
-    )
-
-
-def consent_embed(key: str, title: str, caller: Callable[[], str] | None = None) -> Markup:
-    """In `{% call consent_embed("marketing", title="Video") %}<iframe …></iframe>{% endcall %}`.
-
-    Until `key` is allowed a notice stands in its place and nothing loads. Raises UnknownPurpose.
-    """
-    state, catalog = _state(), _catalog()
-    locale: str = state.locale()
-    gate = gate_key(catalog, key)
-    return _render(
-        "embed.html",
-        key=gate,
-        title=title,
-        name=_name_of(catalog, gate, locale),
-        href=url_for("consentkit.preferences", locale=locale),
-        content=caller() if caller else "",
-        t=texts(locale),
-        locale=locale,
-        dir=direction(locale),
-    )
-
-
-def _name_of(catalog: Catalog, gate: str, locale: str) -> str:
-    asked = catalog.categories.get(gate) or catalog.purpose(gate)
-    title = localized(asked.title, locale, catalog.site.default_locale)
-    return title or texts(locale).get(f"category.{gate}.title", gate)
 
 
 def consent_announcements(nonce: str | None = None) -> Markup:
@@ -229,6 +158,7 @@ functions: dict[str, Callable[..., Any]] = {
     "consent_head": consent_head,
     "consent_link": consent_link,
     "consent_notice": consent_notice,
+    "consent_preconnect": consent_preconnect,
     "consent_script": consent_script,
 }
 """The functions by the name that templates use."""

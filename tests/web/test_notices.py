@@ -248,7 +248,7 @@ def test_a_get_answers_nothing(app: Flask) -> None:
     assert client.get_cookie("consent") is None
 
 
-@pytest.mark.parametrize("key", ["nowhere", "orders", "analytics"])
+@pytest.mark.parametrize("key", ["nowhere", "orders", "marketing", "necessary"])
 def test_a_template_cannot_ask_what_is_no_question(app: Flask, key: str) -> None:
     with app.test_request_context("/"), pytest.raises(UnknownPurpose):
         render_template_string("{{ consent_notice(key) }}", key=key)

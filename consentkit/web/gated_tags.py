@@ -1,0 +1,217 @@
+"""Template functions for what waits for consent: scripts, embeds, connections.
+
+What they write is the same for every visitor, unless `private=True`: then the server asks the gate, and what is
+not allowed is not in the page at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from flask import Response, after_this_request, current_app, render_template, url_for
+from markupsafe import Markup
+
+from consentkit.core.catalog import Catalog, localized
+from consentkit.core.errors import CatalogError, UnknownPurpose
+from consentkit.core.texts import direction, texts
+from consentkit.web import asking, once
+from consentkit.web.caching import keep_private
+from consentkit.web.current import current
+
+HINTS = ("preconnect", "dns-prefetch", "prefetch", "preload", "modulepreload")
+
+
+def attributes(values: Mapping[str, object]) -> Markup:
+    """HTML attributes: `True` a bare one, `None` and `False` left out, `_` becomes `-`, `async_` `async`."""
+    written = (
+        (name.rstrip("_").replace("_", "-"), value)
+        for name, value in values.items()
+        if value is not None and value is not False
+    )
+    return Markup("").join(
+        Markup(" {}").format(name) if value is True else Markup(' {}="{}"').format(name, value)
+        for name, value in written
+    )
+
+
+def gate_key(catalog: Catalog, key: str) -> str:
+    """The key that the browser knows, as in `consent_hint`. Raises UnknownPurpose.
+
+    A purpose that its category's switch answers is that category. One that stands apart and is called
+    as a category is `purpose:<key>`.
+    """
+    if key in catalog.categories:
+        return key
+    purpose = catalog.purpose(key)
+    if purpose.category is not None and purpose not in catalog.apart and not purpose.scoped:
+        return purpose.category
+    return f"purpose:{purpose.key}" if purpose.key in catalog.categories else purpose.key
+
+
+def consent_script(
+    key: str,
+    src: str | None = None,
+    *,
+    nonce: str | None = None,
+    vendor: str | None = None,
+    private: bool = False,
+    **attrs: object,
+) -> Markup:
+    """A script that runs when `key`, a purpose or a category, is allowed. `vendor`: the party it comes from.
+
+    `type="module"` and other attributes are passed on; a page with nonces has to give the nonce.
+    Raises UnknownPurpose, CatalogError for a vendor that is no recipient.
+    """
+    catalog = _catalog()
+    gate, waits = _gate(catalog, key, vendor, private)
+    if waits is None:
+        return _left_out(gate)
+    kind = attrs.pop("type", None)
+    shown: dict[str, object]
+    if waits:
+        shown = {"type": "text/plain", "data-category": gate, "data-service": _named(gate, key)}
+        shown |= {"data-vendor": vendor, "data-type": kind, "data-src": src}
+    else:
+        shown = {"type": kind, "src": src, **_put_in(gate)}
+    return Markup("<script{}></script>").format(attributes({**shown, "nonce": nonce, **attrs}))
+
+
+def consent_preconnect(
+    key: str,
+    href: str,
+    rel: str = "preconnect",
+    *,
+    vendor: str | None = None,
+    private: bool = False,
+    **attrs: object,
+) -> Markup:
+    """A resource hint: no name is looked up and no connection is made before `key` is allowed.
+
+    `rel`: preconnect, dns-prefetch, prefetch, preload or modulepreload. Raises UnknownPurpose, CatalogError for a
+    vendor that is no recipient, ValueError for another `rel`.
+    """
+    if rel not in HINTS:
+        raise ValueError(f"consent_preconnect(rel={rel!r}): write one of {', '.join(HINTS)}")
+    gate, waits = _gate(_catalog(), key, vendor, private)
+    if waits is None:
+        return _left_out(gate)
+    shown: dict[str, object] = {"rel": rel}
+    if waits:
+        shown |= {"data-category": gate, "data-vendor": vendor, "data-src": href}
+    else:
+        shown |= {"href": href, **_put_in(gate)}
+    return Markup("<link{}>").format(attributes({**shown, **attrs}))
+
+
+def consent_embed(
+    key: str,
+    title: str,
+    *,
+    vendor: str | None = None,
+    private: bool = False,
+    caller: Callable[[], str] | None = None,
+) -> Markup:
+    """In `{% call consent_embed("marketing", title="Video") %}<iframe …></iframe>{% endcall %}`.
+
+    Until `key` is allowed a notice stands in its place and nothing loads. `vendor`: the party it comes from.
+    Raises UnknownPurpose, CatalogError for a vendor that is no recipient.
+    """
+    state, catalog = current_app.extensions["consentkit"], _catalog()
+    locale: str = state.locale()
+    gate, waits = _gate(catalog, key, vendor, private)
+    embed = once.embed_id(gate, vendor or "", title)
+    shown = waits is False or once.is_shown(embed)
+    if shown and waits is not False:
+        after_this_request(_not_stored)
+    return _render(
+        "embed.html",
+        key=gate,
+        id=embed,
+        title=title,
+        name=_name_of(catalog, gate, locale),
+        vendor=catalog.parties[vendor] if vendor else None,
+        asked=_asked(state, catalog, gate),
+        href=url_for("consentkit.preferences", locale=locale),
+        action=url_for("consentkit.preferences"),
+        next=once.here(),
+        content=caller() if caller and (shown or not private) else "",
+        shown=shown,
+        private=private and (waits is False or not shown),
+        t=texts(locale),
+        locale=locale,
+        dir=direction(locale),
+    )
+
+
+def _gate(catalog: Catalog, key: str, vendor: str | None, private: bool) -> tuple[str, bool | None]:
+    """The browser's key, and whether the tag waits in the page (True), stands in it (False), is left out (None)."""
+    gate = gate_key(catalog, key)
+    if vendor is not None:
+        _check_vendor(catalog, key, vendor)
+    if not private:
+        return gate, True
+    after_this_request(_for_one_person)
+    return gate, False if current().allows(gate) else None
+
+
+def _check_vendor(catalog: Catalog, key: str, vendor: str) -> None:
+    """Whoever allows the key has to have been told of the vendor. Raises CatalogError."""
+    asked = catalog.in_category(key) if key in catalog.categories else iter([catalog.purpose(key)])
+    if vendor not in catalog.parties:
+        raise CatalogError(
+            f"vendor={vendor!r}: there is no such party",
+            mend=f"Known parties: {', '.join(sorted(catalog.parties)) or 'none'}",
+        )
+    if not any(vendor in purpose.recipients for purpose in asked):
+        raise CatalogError(
+            f"vendor={vendor!r} receives nothing by {key!r}, so a yes to that does not mean it",
+            mend=f'Add "{vendor}" to recipients there, with a new version: people are asked again',
+        )
+
+
+def _asked(state: Any, catalog: Catalog, gate: str) -> dict[str, Any] | None:
+    """What the button for always needs; None where a browser cannot answer for good."""
+    try:
+        question = asking.askable(catalog, gate)
+    except UnknownPurpose:
+        return None
+    return None if question.scoped else asking.form_values(state, question, "", None)
+
+
+def _named(gate: str, key: str) -> str | None:
+    service = key.removeprefix("purpose:")
+    return service if service not in (gate, gate.removeprefix("purpose:")) else None
+
+
+def _name_of(catalog: Catalog, gate: str, locale: str) -> str:
+    asked = catalog.categories.get(gate) or catalog.purpose(gate)
+    title = localized(asked.title, locale, catalog.site.default_locale)
+    return title or texts(locale).get(f"category.{gate}.title", gate)
+
+
+def _put_in(gate: str) -> dict[str, object]:
+    """By these the script knows, after another answer, that the page has to be made anew."""
+    return {"data-consent-private": gate, "data-consent-shown": True}
+
+
+def _left_out(gate: str) -> Markup:
+    return Markup('<template data-consent-private="{}"></template>').format(gate)
+
+
+def _for_one_person(response: Response) -> Response:
+    keep_private(response.headers)
+    return response
+
+
+def _not_stored(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _catalog() -> Catalog:
+    return cast(Catalog, current_app.extensions["consentkit"].kit.catalog)
+
+
+def _render(template: str, **values: object) -> Markup:
+    return Markup(render_template(f"consentkit/{template}", **values))  # noqa: S704
