@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from consentkit.core.catalog import Site as Site
     from consentkit.core.errors import AcceptanceMissing as AcceptanceMissing
     from consentkit.core.errors import AgeNeeded as AgeNeeded
+    from consentkit.core.errors import AskedTooOften as AskedTooOften
     from consentkit.core.errors import AssuranceTooLow as AssuranceTooLow
     from consentkit.core.errors import CatalogError as CatalogError
     from consentkit.core.errors import ChoiceRejected as ChoiceRejected
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from consentkit.core.errors import GuardianNeeded as GuardianNeeded
     from consentkit.core.errors import GuardianNotNeeded as GuardianNotNeeded
     from consentkit.core.errors import LedgerBroken as LedgerBroken
+    from consentkit.core.errors import MessageNotSent as MessageNotSent
     from consentkit.core.errors import NotARecipient as NotARecipient
     from consentkit.core.errors import NotAttested as NotAttested
     from consentkit.core.errors import NoticeOutdated as NoticeOutdated
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
     from consentkit.core.errors import TokenInvalid as TokenInvalid
     from consentkit.core.errors import UnknownPolicy as UnknownPolicy
     from consentkit.core.errors import UnknownPurpose as UnknownPurpose
+    from consentkit.core.errors import VerifierFailed as VerifierFailed
     from consentkit.core.gate import Decision as Decision
+    from consentkit.core.inviting import Invitation as Invitation
     from consentkit.core.minors import Age as Age
     from consentkit.core.places import AgeRule as AgeRule
     from consentkit.core.places import RegimeRule as RegimeRule
@@ -48,6 +52,10 @@ if TYPE_CHECKING:
     from consentkit.core.terms import Action as Action
     from consentkit.core.terms import Reason as Reason
     from consentkit.core.terms import Status as Status
+    from consentkit.core.verification import GuardianCheck as GuardianCheck
+    from consentkit.core.verification import GuardianMethod as GuardianMethod
+    from consentkit.core.verification import VerificationResult as VerificationResult
+    from consentkit.core.verification import Verifier as Verifier
     from consentkit.extension import ConsentKit as ConsentKit
     from consentkit.kit import open_kit as open  # noqa: F401
     from consentkit.kit_read import Consents as Consents
@@ -69,15 +77,18 @@ _WHERE = {
         "Bundle Category Controller Cookie ExceptionGround MinorRules Party Policy PolicyVersion Purpose Site"
     ),
     "consentkit.core.errors": (
-        "AcceptanceMissing AgeNeeded AssuranceTooLow CatalogError ChoiceRejected ConsentKitError ConsentMissing "
-        "GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken NotARecipient NotAttested NoticeOutdated "
-        "SchemaOutdated SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose"
+        "AcceptanceMissing AgeNeeded AskedTooOften AssuranceTooLow CatalogError ChoiceRejected "
+        "ConsentKitError ConsentMissing GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken "
+        "MessageNotSent NotARecipient NotAttested NoticeOutdated SchemaOutdated SeparateConsentNeeded "
+        "StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose VerifierFailed"
     ),
     "consentkit.core.gate": "Decision",
+    "consentkit.core.inviting": "Invitation",
     "consentkit.core.minors": "Age",
     "consentkit.core.places": "AgeRule RegimeRule",
     "consentkit.core.record": "Event",
     "consentkit.core.terms": "Action Reason Status",
+    "consentkit.core.verification": "GuardianCheck GuardianMethod VerificationResult Verifier",
     "consentkit.extension": "ConsentKit",
     "consentkit.kit": "open",
     "consentkit.kit_read": "Consents",

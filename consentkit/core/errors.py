@@ -13,11 +13,15 @@
     |  +- NoticeOutdated        .current: the digest of the text that would have to be shown
     |  +- SeparateConsentNeeded
     |  +- AssuranceTooLow
+    |  +- AskedTooOften        .again_at
     |  +- NotAttested
     +- ConsentMissing           .decision
     |  +- GateUnavailable       also StoreUnavailable: the ledger could not be asked
+    +- NotARecipient            .host .party
     +- AcceptanceMissing        .policy .version .decision
     +- TokenInvalid             .expired
+    +- MessageNotSent           the guardian_mailer failed
+    +- VerifierFailed           who checks guardians did not answer
     +- LedgerBroken             .at
     +- SchemaOutdated
     +- StoreUnavailable
@@ -28,6 +32,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from consentkit.core.gate import Decision
 
 
@@ -91,6 +97,17 @@ class AssuranceTooLow(ChoiceRejected):
     """The guardian was not verified well enough for this purpose."""
 
 
+class AskedTooOften(ChoiceRejected):
+    """This subject has asked guardians too often today.
+
+    Attribute: `again_at`, an aware datetime.
+    """
+
+    def __init__(self, message: str | None = None, *, again_at: datetime | None = None) -> None:
+        self.again_at = again_at
+        super().__init__(message)
+
+
 class NotAttested(ChoiceRejected):
     """A tenant has to attest the notice that it showed."""
 
@@ -121,6 +138,17 @@ class AcceptanceMissing(ConsentMissing):
         super().__init__(decision)
 
 
+class NotARecipient(ConsentKitError):
+    """Nothing is sent: the host belongs to nobody who receives data for these purposes.
+
+    Attributes: `host`; `party`, the key of the party it belongs to, or None.
+    """
+
+    def __init__(self, message: str | None = None, *, host: str = "", party: str | None = None) -> None:
+        self.host, self.party = host, party
+        super().__init__(message)
+
+
 class TokenInvalid(ConsentKitError):
     """This link is not valid, or no longer.
 
@@ -130,6 +158,14 @@ class TokenInvalid(ConsentKitError):
     def __init__(self, message: str | None = None, *, expired: bool = False) -> None:
         self.expired = expired
         super().__init__(message)
+
+
+class MessageNotSent(ConsentKitError):
+    """The message to the guardian could not be sent, and nobody was invited: try again."""
+
+
+class VerifierFailed(ConsentKitError):
+    """Whoever checks guardians cannot be reached, or answers what cannot be used."""
 
 
 class LedgerBroken(ConsentKitError):

@@ -1,0 +1,22 @@
+"""`gated_session` without naming a kit: the app context's, else that of the only app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consentkit.web.state import find_kit
+
+if TYPE_CHECKING:
+    from requests import Session
+
+
+def gated_session(*items: str, subject: str | None, tenant: str | None = None, scope: str = "") -> Session:
+    """A `requests.Session` for these purposes and one subject: each request and redirect asks before it leaves.
+
+    The kit is looked for at each request: the app context's, else the one of the only initialised app, else nothing
+    is sent. Blocked: raises ConsentMissing or NotARecipient. Raises ConsentKitError without a purpose or without
+    requests (`pip install consentkit[http]`).
+    """
+    from consentkit.integrations import requests  # an extra: looked for when somebody calls out
+
+    return requests.gated_session(find_kit, *items, subject=subject, tenant=tenant, scope=scope)
