@@ -63,7 +63,7 @@ class GuardianMethod(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class GuardianCheck:
     """What a verifier is asked. It learns neither child nor guardian: `reference` is a random text, good once.
 
     `return_url`: where the browser goes afterwards; `callback_url`: where the signed result is sent.
@@ -102,7 +102,7 @@ class Verifier(Protocol):
     def methods(self) -> frozenset[GuardianMethod]:
         """The methods that it offers."""
 
-    def start(self, check: Check) -> str:
+    def start(self, check: GuardianCheck) -> str:
         """Begin a check; the address to which the browser is led. Raises VerifierFailed."""
 
     def read(self, headers: Mapping[str, str], body: bytes, now: datetime) -> VerificationResult:

@@ -20,6 +20,7 @@ from consentkit.core.times import Duration
 from consentkit.store import sql
 from consentkit.store.database import Tx
 from consentkit.store.deliveries import confirmed
+from consentkit.store.inviting import drop_of_subject
 from consentkit.store.ledger import Act, Known, LedgerWriter
 from consentkit.store.tables import PREFIX as _P
 from consentkit.store.verifying_erasure import ranges
@@ -63,16 +64,19 @@ def erase(
 
     def work(tx: Tx) -> list[Event]:
         known = writer.find(tx, tenant, subject, lock=True, whole=True)
-        if known is None:
-            return writer.record(tx, act, mark)
-        doomed = _doomed(tx, act.bucket, known, mode)
-        if known.facts.erased_us is not None and not doomed:
-            return []
-        if not doomed:
-            return writer.record_for(tx, act, known, mark)
-        return _destroy(writer, tx, act, known, doomed, mode)
+        return writer.record(tx, act, mark) if known is None else erase_in(writer, tx, act, known, mode)
 
     return writer.write([act], work, connection)
+
+
+def erase_in(writer: LedgerWriter, tx: Tx, act: Act, known: Known, mode: str) -> list[Event]:
+    """The same in a transaction that holds the subject's lock. Raises Unsealed."""
+    doomed = _doomed(tx, act.bucket, known, mode)
+    if known.facts.erased_us is not None and not doomed:
+        return []
+    if not doomed:
+        return writer.record_for(tx, act, known, mark)
+    return _destroy(writer, tx, act, known, doomed, mode)
 
 
 def destroy_whole(writer: LedgerWriter, tx: Tx, act: Act, known: Known) -> list[Event]:
@@ -89,7 +93,11 @@ def erased(reason: str, leaves: str | None = None) -> Answer:
 
 
 def mark(tx: Tx, act: Act, known: Known) -> None:
-    """From now on every gate answers ERASED; the `erased` event, which names the key, is in already."""
+    """From now on every gate answers ERASED, and no guardian's link is worth anything.
+
+    The `erased` event, which names the key, is in already.
+    """
+    drop_of_subject(tx, act.bucket, known.key)
     if known.facts.erased_us is None:
         tx.count(sql.MARK_ERASED, (act.now_us, act.bucket, act.tenant, known.subject))
 

@@ -36,6 +36,10 @@ class Keyed:
         """How an API key is stored."""
         return hmac.digest(self._key, f"api-key\0{secret}".encode(), "sha256")
 
+    def digest_of(self, use: str, text: str) -> bytes:
+        """A keyed hash of a text for one use: what is known of a contact, a code or a link when it is gone."""
+        return hmac.digest(self._key, f"{use}\0{text}".encode(), "sha256")
+
     def seal(self, text: str, about: str) -> bytes:
         """Text encrypted (AES-256-GCM, random nonce). It opens only where it belongs, which `about` says."""
         nonce = secrets.token_bytes(_NONCE_BYTES)

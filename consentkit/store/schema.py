@@ -35,6 +35,11 @@ def _deliveries(dialect: Dialect) -> Iterator[str]:
     yield from _made_in(2, dialect)
 
 
+def _invitations(dialect: Dialect) -> Iterator[str]:
+    """Invitations to guardians: the place of the short code, when it was made, when something is due."""
+    yield from _made_in(3, dialect)
+
+
 def _made_in(step: int, dialect: Dialect) -> Iterator[str]:
     """What `store.tables` says is made in a step: tables, columns of older tables, indexes."""
     for table in metadata.sorted_tables:
@@ -192,6 +197,7 @@ def _postgresql_trigger(name: str, event: str, function: str) -> str:
 STEPS: Mapping[int, Callable[[Dialect], Iterator[str]]] = {
     1: _tables_and_triggers,
     2: _deliveries,
+    3: _invitations,
 }
 """What each step runs. A step that was released is never changed: add the next number below."""
 

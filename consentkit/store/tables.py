@@ -204,6 +204,12 @@ invitation = _table(
     *(_not_null("tenant", Text), _not_null("subject_key", Bytes), _not_null("contact_hash", Bytes)),
     *(sa.Column("contact_sealed", Bytes), _not_null("body", Text), _not_null("status", Text)),
     *(_not_null("expires_us", Big), _not_null("attempts", Small)),
+    *(sa.Column("place", Text, info=since(3)), sa.Column("created_us", Big, info=since(3))),
+    sa.Column("due_us", Big, info=since(3)),
+    sa.Index(PREFIX + "invitation_place", "bucket", "place", info=since(3)),
+    sa.Index(PREFIX + "invitation_subject", "bucket", "subject_key", info=since(3)),
+    sa.Index(PREFIX + "invitation_contact", "contact_hash", "created_us", info=since(3)),
+    sa.Index(PREFIX + "invitation_due", "due_us", info=since(3)),
 )
 
 api_key = _table(
