@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from urllib.request import Request
 import pytest
 from browsing import Answer, Browser
 from flask import Flask
+from receiving import Handler, receiving, status
 from services import Service
 
-from consentkit import CatalogError, ConsentKit
+from consentkit import CatalogError, ConsentKit, ConsentMissing, NotARecipient
+from consentkit.core.catalog import Catalog
 from consentkit.testing import assert_no_processing
 from example_app.profiles import calling_app
-from example_app.profiles.calling_app import may_use, ring
+from example_app.profiles.calling_app import may_use, ring, tell_agency
 
 START = datetime(2027, 1, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -198,6 +201,50 @@ def test_3_5_it_may_be_used_if_it_was_allowed_then_and_is_allowed_now(service: S
         kit.withdraw("ada", "quality")
         assert not may_use(kit, "ada", "quality", during), "withdrawn since"
         assert kit.of("ada").decide("quality", at=during), "and lawful as it was"
+
+
+def here(catalog: Catalog) -> Catalog:
+    """The agency and a bystander have servers on this machine."""
+    hosts = {"agency": ("127.0.0.1",), "bystander": ("localhost",)}
+    parties = {key: replace(party, hosts=hosts[key]) for key, party in catalog.parties.items()}
+    return replace(catalog, parties=parties)
+
+
+def test_3_6_nothing_leaves_without_permission(service: Service) -> None:
+    service.release(START + DAY, here, terms=1)
+    with receiving() as agency, service.app.app_context():
+        with assert_no_processing("campaigns"), pytest.raises(ConsentMissing, match="NO_ANSWER"):
+            tell_agency("ada", agency.url)
+        assert agency.messages == []
+        service.kit.give("ada", "campaigns")
+        assert tell_agency("ada", agency.url) == 204
+        assert len(agency.messages) == 1
+        with pytest.raises(NotARecipient, match="bystander"):
+            tell_agency("ada", agency.url.replace("127.0.0.1", "localhost"))
+        service.kit.withdraw("ada", "campaigns")
+        with pytest.raises(ConsentMissing, match="WITHDRAWN"):
+            tell_agency("ada", agency.url)
+        assert len(agency.messages) == 1
+
+
+def test_3_6_every_redirect_is_asked_again(service: Service) -> None:
+    service.release(START + DAY, here, terms=1)
+    with receiving() as agency, receiving() as next_one, service.app.app_context():
+        service.kit.give("ada", "campaigns")
+        agency.answering = status(307, Location=next_one.url.replace("127.0.0.1", "localhost"))
+        with pytest.raises(NotARecipient, match="bystander"):
+            tell_agency("ada", agency.url)
+        assert (len(agency.messages), next_one.messages) == (1, [])
+
+        def withdraws_meanwhile(handler: Handler) -> None:
+            with service.app.app_context():
+                service.kit.withdraw("ada", "campaigns")
+            handler.answer(307, Location=next_one.url)
+
+        agency.answering = withdraws_meanwhile
+        with pytest.raises(ConsentMissing, match="WITHDRAWN"):
+            tell_agency("ada", agency.url)
+        assert (len(agency.messages), next_one.messages) == (2, [])
 
 
 def test_3_7_a_letter_is_answered_within_two_weeks(service: Service, phone_of: PhoneOf) -> None:

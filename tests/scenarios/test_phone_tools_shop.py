@@ -14,7 +14,7 @@ from flask import Flask
 from receiving import LOOPBACK, receiving, status
 from services import Service
 
-from consentkit import ConsentMissing, Party, Purpose, SeparateConsentNeeded
+from consentkit import ConsentMissing, Party, Purpose, SeparateConsentNeeded, delete_required
 from consentkit.core.catalog import Catalog
 from consentkit.testing import assert_no_processing
 from example_app.profiles import phone_tools_shop
@@ -198,7 +198,7 @@ def test_4_6_nothing_goes_abroad_by_accept_all(service: Service) -> None:
         assert ask_helpers("ada") == "ada asks"
 
 
-# ---------------------------------------------------------------- 4.7 and 4.9
+# ---------------------------------------------------------------- 4.7 to 4.9
 
 
 def test_4_7_those_whom_a_breach_concerns_are_told_and_it_is_known_when(
@@ -226,6 +226,41 @@ def test_4_7_those_whom_a_breach_concerns_are_told_and_it_is_known_when(
     (tmp_path / "told.txt").write_text("bob\n")
     run(args=["consent", "notify", "breach", "--told", str(tmp_path / "told.txt")])
     assert run(args=["consent", "notify", "breach"]).stdout == ""
+
+
+def test_4_8_a_declared_child_is_refused_and_nothing_else_is_kept(service: Service) -> None:
+    grown = service.browser("ada")
+    assert grown.post("/join", {"age": "34"}).json == {"welcome": True}
+    assert grown.get("/orders").status == 200
+    kid = service.browser("kid")
+    answer = kid.post("/join", {"age": "11"})
+    assert (answer.status, answer.json) == (403, {"welcome": False})
+    assert kid.get("/orders", accept=JSON).json["reason"] == "FORBIDDEN_FOR_MINORS"
+    kept = [(action, item) for action, item, *_ in service.events("kid")]
+    assert kept == [("refused", "minor"), ("requested", "deletion")], "the shop was told to delete its part"
+    kid.post("/consent", {"decision": "save", "purpose": "marketing.email"})
+    with service.app.app_context():
+        assert send_offer("kid") is None
+        assert not any(action == "given" for action, *_ in service.events("kid"))
+
+
+def test_4_8_what_was_kept_before_it_was_known_is_deleted(service: Service) -> None:
+    told: list[str] = []
+
+    def delete_our_own(_kit: object, subject: str, purposes: list[str], **_about: object) -> None:
+        told.append(f"{subject}: {', '.join(purposes)}")
+
+    kid = service.browser("kid")
+    kid.post("/consent", {"decision": "save", "category": "analytics", "purpose": "marketing.email"})
+    with service.app.app_context():
+        assert send_offer("kid") == "a letter to kid"
+        with delete_required.connected_to(delete_our_own):
+            kid.post("/join", {"age": "11"})
+        assert send_offer("kid") is None
+        assert {action for action, *_ in service.events("kid")} == {"refused", "requested"}
+        assert "marketing.email" in "".join(told)
+        assert told[0].startswith("kid: ")
+        assert service.kit.ledger.verify().completeness
 
 
 def test_4_9_everything_to_take_along(service: Service) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, jsonify, request
 
-from consentkit import ConsentKit, NoticeOutdated, gated, requires_acceptance, requires_consent, ungated
+from consentkit import (
+    ConsentKit,
+    NoticeOutdated,
+    gated,
+    gated_session,
+    requires_acceptance,
+    requires_consent,
+    ungated,
+)
 from example_app.profiles import service
 
 FOLDER = Path(__file__).parent
@@ -137,6 +145,12 @@ def feedback() -> Response:
 def ring(account: str) -> str | None:
     """A job that rings a telephone."""
     return f"{account} rings"
+
+
+def tell_agency(account: str, address: str) -> int:
+    """The agency learns of a subscription: asked before a byte leaves, and again wherever it sends the call on to."""
+    with gated_session("campaigns", subject=account) as session:
+        return session.post(address, json={"subscribed": True}, timeout=10).status_code
 
 
 def may_use(kit: ConsentKit, account: str, purpose: str, collected_at: datetime) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, jsonify, make_response, render_template_string
+from flask import Blueprint, Flask, Response, jsonify, make_response, render_template_string, request
 
-from consentkit import ConsentKit, current_consents, gated, requires_consent, ungated
+from consentkit import Age, ConsentKit, current_consents, gated, requires_consent, ungated
 from example_app.profiles import service
 
 FOLDER = Path(__file__).parent
@@ -50,6 +50,16 @@ def home() -> Response:
     response = make_response(render_template_string(PAGE, quotes=quotes))
     response.set_cookie("_headcount", "1", max_age=180 * 86_400)
     return response
+
+
+@shop.post("/join")
+@ungated("takes the age that somebody declares")
+def join() -> Response:
+    """Whoever opens an account says how old they are; only whether that is a child is kept."""
+    account, kit = service.account(), service.current_kit()
+    kit.learn(account, age=Age(years=request.form.get("age", type=int) or 0))
+    decision = kit.of(account).decide("orders")
+    return make_response(jsonify(welcome=decision.allowed), 200 if decision else 403)
 
 
 @shop.get("/orders")
