@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from consentkit.core.errors import MessageNotSent as MessageNotSent
     from consentkit.core.errors import NotARecipient as NotARecipient
     from consentkit.core.errors import NotAttested as NotAttested
+    from consentkit.core.errors import NotForChildren as NotForChildren
     from consentkit.core.errors import NoticeOutdated as NoticeOutdated
     from consentkit.core.errors import SchemaOutdated as SchemaOutdated
     from consentkit.core.errors import SeparateConsentNeeded as SeparateConsentNeeded
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from consentkit.core.verification import Verifier as Verifier
     from consentkit.extension import ConsentKit as ConsentKit
     from consentkit.kit import open_kit as open  # noqa: F401
+    from consentkit.kit_deliveries import Delivery as Delivery
     from consentkit.kit_read import Consents as Consents
     from consentkit.signals import consent_recorded as consent_recorded
     from consentkit.signals import decision_made as decision_made
@@ -79,8 +81,8 @@ _WHERE = {
     "consentkit.core.errors": (
         "AcceptanceMissing AgeNeeded AskedTooOften AssuranceTooLow CatalogError ChoiceRejected "
         "ConsentKitError ConsentMissing GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken "
-        "MessageNotSent NotARecipient NotAttested NoticeOutdated SchemaOutdated SeparateConsentNeeded "
-        "StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose VerifierFailed"
+        "MessageNotSent NotARecipient NotAttested NotForChildren NoticeOutdated SchemaOutdated "
+        "SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose VerifierFailed"
     ),
     "consentkit.core.gate": "Decision",
     "consentkit.core.inviting": "Invitation",
@@ -91,6 +93,7 @@ _WHERE = {
     "consentkit.core.verification": "GuardianCheck GuardianMethod VerificationResult Verifier",
     "consentkit.extension": "ConsentKit",
     "consentkit.kit": "open",
+    "consentkit.kit_deliveries": "Delivery",
     "consentkit.kit_read": "Consents",
     "consentkit.signals": "consent_recorded decision_made delete_required processing_blocked",
     "consentkit.store.reading": "Erased",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Protocol
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.propagation import Audiences
 from consentkit.core.webhooks import Answer, headers, message_id, next_try_us
+from consentkit.logs import log
 from consentkit.runtime import Runtime
 from consentkit.store.delivering import Deliverer, Head
 from consentkit.store.erasing import hide_confirmed
@@ -150,6 +152,10 @@ class _Round:
             again_us = next_try_us(now_us, head.failures + 1, random.random())  # noqa: S311
             self._deliverer.failed(head, now_us, again_us, self.failed[recipient], gone=answer.gone)
             self._deliverer.release(recipient)
+            log(
+                *(logging.WARNING, "webhook_failed", "%(recipient)s was not told: %(error)s"),
+                **{"recipient": recipient, "error": self.failed[recipient]},
+            )
             return
         kept = self._deliverer.delivered(head, now_us)
         said = json.loads(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 
 import click
 from flask.cli import with_appcontext
@@ -88,25 +89,20 @@ def _watch(kit: Kit, every: float) -> None:
     """Until SIGTERM. A ledger that cannot be used is tried again: nothing of what is queued is lost."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    said = ""
+    said: Mapping[str, str] = {}
     while not stop.is_set():
         try:
-            done, now = kit.deliver(), ""
+            done = kit.deliver()
         except StoreUnavailable as error:
-            done, now = Delivered(0, 0), str(error)
-        if now and now != said:
-            note(f"{now}. Trying again.")
-        said = now
-        _say(done)
+            done = Delivered(0, 0, {"ledger": str(error)})
+        if done.delivered:
+            click.echo(f"Delivered {count(done.delivered, 'message')}.")
+        for what, why in done.failed.items():
+            if said.get(what) != why:
+                note(f"{what}: {printable(why)}")
+        said = done.failed
         if not done.more:
             stop.wait(every)
-
-
-def _say(done: Delivered) -> None:
-    if done.delivered:
-        click.echo(f"Delivered {count(done.delivered, 'message')}.")
-    for recipient, error in done.failed.items():
-        note(f"{recipient}: {printable(error)}")
 
 
 def _open_again(kit: Kit, event_id: str, to: str | None) -> None:
