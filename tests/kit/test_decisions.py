@@ -1,0 +1,247 @@
+"""Promises that privacy policies make about decisions: what is asked never, once, for one thing, and of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from ledgers import OnPostgresql, OnSqlite, ShiftedClock, Suite, catalog, open_kit
+
+from consentkit import Age, ConsentMissing, MinorRules, Policy, PolicyVersion, Purpose, Reason
+from consentkit.core.terms import Basis
+from consentkit.core.times import from_us
+from consentkit.kit import Kit
+
+DAY = timedelta(days=1)
+PURPOSES = [
+    Purpose("account", title="Your account", basis=Basis.CONTRACT, core=True),
+    Purpose("service_messages", title="Service messages", basis=Basis.CONTRACT),
+    Purpose("invoices", title="Invoices for the tax office", basis=Basis.LEGAL_OBLIGATION),
+    Purpose("device_info", title="Model and system", basis=Basis.NOT_PERSONAL_DATA, category="analytics"),
+    Purpose("usage", title="Usage", category="analytics"),
+    Purpose("heatmap", title="Heatmap", category="analytics"),
+    Purpose("marketing.push", title="Promotions"),
+    Purpose("feedback", title="Your letter to us", valid_for="P7D"),
+    Purpose("testimonial", title="Printing your comment", scoped=True),
+]
+
+
+class DecisionSuite(Suite):
+    @pytest.fixture
+    def kit(self, url: str, clock: ShiftedClock) -> Iterator[Kit]:
+        kit = open_kit(url, catalog(purposes=PURPOSES), clock=clock)
+        yield kit
+        kit.runtime.dispose()
+
+    @pytest.fixture
+    def later(self, clock: ShiftedClock) -> Any:
+        """Let time pass; returns a moment just before it did, when all that was said was in force."""
+
+        def pass_by(span: timedelta = DAY) -> datetime:
+            clock.shift_us += 1_000
+            before = from_us(clock.now())
+            clock.shift_us += span // timedelta(microseconds=1)
+            return before
+
+        return pass_by
+
+    # ------------------------------------------------------------ what is never asked
+
+    def test_what_is_not_personal_is_listed_never_asked_and_never_blocked(self, kit: Kit) -> None:
+        asked = [p.key for p in kit.catalog.purposes_of("analytics")]
+        assert "device_info" in kit.notice().body
+        assert asked == ["usage", "heatmap"]
+        for said in (
+            lambda: kit.refuse("u-1", "analytics"),
+            lambda: kit.object("u-1", "device_info"),
+            lambda: kit.restrict("u-1"),
+            lambda: kit.withdraw("u-1", "account"),
+            lambda: kit.erase("u-1"),
+        ):
+            said()
+            decision = kit.of("u-1").decide("device_info")
+            assert (decision.allowed, decision.reason) == (True, Reason.NOT_REQUIRED)
+        assert kit.of(None).allows("device_info")
+
+    def test_several_purposes_together_are_as_strict_as_the_strictest(self, kit: Kit) -> None:
+        """Device data are nobody's until they are combined with what is somebody's."""
+        combine = kit.gated("device_info", "usage", subject="who")(lambda who: "combined")
+        assert kit.of("u-1").allows("device_info")
+        with pytest.raises(ConsentMissing, match=r"'usage'.*NO_ANSWER"):
+            combine("u-1")
+        kit.give("u-1", "analytics")
+        assert combine("u-1") == "combined"
+        assert kit.of("u-1").decide("analytics").reason == Reason.GIVEN
+
+    def test_of_several_denials_the_one_of_the_earliest_rule_is_answered(self, kit: Kit) -> None:
+        who = kit.of("u-1")
+        kit.give("u-1", "usage")
+        assert (who.decide("analytics").item, who.decide("analytics").reason) == ("heatmap", "NO_ANSWER")
+        kit.withdraw("u-1", "usage")
+        assert (who.decide("analytics").item, who.decide("analytics").reason) == ("usage", "WITHDRAWN")
+        kit.object("u-1", "heatmap")
+        assert (who.decide("analytics").item, who.decide("analytics").reason) == ("heatmap", "RESTRICTED")
+
+    def test_service_messages_always_promotions_by_choice(self, kit: Kit) -> None:
+        who = kit.of("u-1")
+        assert (who.allows("service_messages"), who.allows("marketing.push")) == (True, False)
+        kit.give("u-1", "marketing.push")
+        assert who.allows("marketing.push")
+        kit.choose("u-1", withdraw=["marketing.push"], refuse=["usage", "heatmap"])
+        assert who.decide("marketing.push").reason == Reason.WITHDRAWN
+        assert who.decide("service_messages").reason == Reason.NOT_REQUIRED
+
+    # ------------------------------------------------------------ the core purpose
+
+    def test_withdrawing_an_optional_purpose_leaves_the_rest(self, kit: Kit) -> None:
+        kit.give("u-1", ["usage", "heatmap"])
+        kit.withdraw("u-1", "usage")
+        allowed = {
+            key: kit.of("u-1").allows(key) for key in ("account", "service_messages", "heatmap", "usage")
+        }
+        assert allowed == {"account": True, "service_messages": True, "heatmap": True, "usage": False}
+
+    @pytest.mark.parametrize("verb", ["withdraw", "refuse"])
+    def test_without_the_core_purpose_the_service_is_closed(self, kit: Kit, verb: str) -> None:
+        kit.give("u-1", ["usage", "marketing.push"])
+        getattr(kit, verb)("u-1", "account")
+        who, reason = kit.of("u-1"), {"withdraw": "WITHDRAWN", "refuse": "REFUSED"}[verb]
+        for key in ("account", "service_messages", "usage", "marketing.push", "heatmap"):
+            decision = who.decide(key)
+            assert (decision.allowed, decision.reason, decision.needs) == (False, reason, ("account",))
+        assert who.allows("invoices")
+
+    def test_coming_back_gives_nothing_again(self, kit: Kit) -> None:
+        kit.give("u-1", "usage")
+        kit.withdraw("u-1", "account")
+        kit.continue_use("u-1")
+        kit.learn("u-1", jurisdiction="DE")
+        kit.accept("u-1", "terms", method="login_button")
+        assert kit.of("u-1").decide("usage").reason == Reason.WITHDRAWN
+        kit.give("u-1", "account")
+        assert (kit.of("u-1").allows("account"), kit.of("u-1").allows("usage")) == (True, True)
+
+    def test_after_erasure_the_service_is_closed(self, kit: Kit) -> None:
+        kit.give("u-1", "usage")
+        kit.erase("u-1")
+        kit.continue_use("u-1")
+        for key in ("account", "service_messages", "usage"):
+            assert kit.of("u-1").decide(key).reason == Reason.ERASED
+        assert kit.of("u-1").allows("invoices")
+
+    # ------------------------------------------------------------ one thing
+
+    def test_consent_for_one_comment_is_withdrawn_alone(self, kit: Kit) -> None:
+        who = kit.of("u-1")
+        for scope in ("comment:1", "comment:2"):
+            kit.give("u-1", "testimonial", scope=scope)
+        kit.withdraw("u-1", "testimonial", scope="comment:1")
+        answers = {n: who.decide("testimonial", scope=f"comment:{n}").reason for n in (1, 2, 3)}
+        assert answers == {1: "WITHDRAWN", 2: "GIVEN", 3: "NO_ANSWER"}
+        assert who.decide("testimonial").reason == Reason.NO_ANSWER
+        assert who.status("testimonial", scope="comment:1") == "withdrawn"
+        kit.withdraw("u-1", "testimonial")  # and all at once
+        assert not who.allows("testimonial", scope="comment:2")
+
+    # ------------------------------------------------------------ time
+
+    def test_a_short_consent_ends_by_itself(self, kit: Kit, clock: ShiftedClock, later: Any) -> None:
+        who = kit.of("u-1")
+        (given,) = kit.give("u-1", "feedback", at=from_us(clock.now()))
+        assert who.decide("feedback").expires == given.effective_at + 7 * DAY
+        in_time = later(7 * DAY - timedelta(seconds=10))
+        assert who.allows("feedback")
+        later(timedelta(seconds=10))
+        assert (who.decide("feedback").reason, who.status("feedback")) == (Reason.EXPIRED, "expired")
+        assert len(kit.ledger.of_subject("u-1")) == 1  # nobody had to write that down
+        assert who.decide("feedback", at=in_time).allowed
+        kit.give("u-1", "feedback", renew=True)
+        assert who.allows("feedback")
+        later(3 * DAY)
+        kit.refuse("u-1", "feedback")
+        later(30 * DAY)
+        assert who.decide("feedback").reason == Reason.REFUSED  # only a yes ends
+
+    def test_any_past_moment(self, kit: Kit, later: Any) -> None:
+        who, moments = kit.of("u-1"), {"before": later()}
+        for verb in ("refuse", "give", "withdraw", "object", "lift", "give"):
+            getattr(kit, verb)("u-1", "usage")
+            moments[f"{len(moments)} {verb}"] = later()
+        kit.withdraw("u-1", "account")
+        moments["closed"] = later()
+        kit.erase("u-1")
+        found = {name: str(who.decide("usage", at=at).reason) for name, at in moments.items()}
+        assert found == {
+            "before": "NO_ANSWER",
+            "1 refuse": "REFUSED",
+            "2 give": "GIVEN",
+            "3 withdraw": "WITHDRAWN",
+            "4 object": "RESTRICTED",
+            "5 lift": "NO_ANSWER",
+            "6 give": "GIVEN",
+            "closed": "WITHDRAWN",
+        }
+        assert who.decide("usage").reason == Reason.ERASED
+        assert who.decide("invoices", at=moments["closed"]).allowed
+
+    def test_the_very_instant_counts(self, kit: Kit, later: Any) -> None:
+        (event,) = kit.give("u-1", "usage")
+        later()
+        who, instant = kit.of("u-1"), event.effective_at
+        assert who.decide("usage", at=instant).allowed
+        assert not who.decide("usage", at=instant - timedelta(microseconds=1)).allowed
+
+    def test_no_moment_to_come_and_none_without_a_zone(self, kit: Kit, clock: ShiftedClock) -> None:
+        now = from_us(clock.now())
+        for moment in (now + DAY, datetime(2026, 1, 1), datetime(1969, 1, 1, tzinfo=UTC)):
+            with pytest.raises(ValueError, match=r"future|ahead|zone|1970"):
+                kit.of("u-1").decide("usage", at=moment)
+
+    def test_a_child_then_and_a_grown_up_now(self, url: str, clock: ShiftedClock, later: Any) -> None:
+        rules = catalog(purposes=[Purpose("usage", title="Usage")], minors=MinorRules(age=16))
+        kit = open_kit(url, rules, clock=clock)
+        kit.learn("kid-7", age=Age(years=15), jurisdiction="DE")
+        kit.give("kid-7", "usage", actor="guardian:1", assurance="verifiable")
+        then = later(2 * 366 * DAY)
+        who = kit.of("kid-7")
+        assert who.decide("usage", at=then).reason == Reason.GIVEN
+        assert who.decide("usage").reason == Reason.AGED_OUT
+        kit.runtime.dispose()
+
+    def test_by_the_policy_in_effect_when_it_was_collected_and_today(
+        self, url: str, clock: ShiftedClock, later: Any
+    ) -> None:
+        """Was it allowed when it was collected, and is it now? Two questions, by the versions of their time."""
+        usage = Purpose("usage", title="Usage", policies=["privacy"])
+
+        def release(*numbers: str) -> Kit:
+            versions = [PolicyVersion(n, texts={"en": f"# Privacy {n}"}) for n in numbers]
+            policies = [Policy("privacy", title="Privacy", versions=versions)]
+            return open_kit(url, catalog(purposes=[usage], policies=policies, bundles=()), clock=clock)
+
+        old = release("1")
+        early = later()
+        old.accept("u-1", "privacy")
+        old.give("u-1", "usage")
+        collected = later(30 * DAY)
+        old.runtime.dispose()
+        kit = release("1", "2")
+        who = kit.of("u-1")
+        in_effect = [kit.policy_in_effect("privacy", at) for at in (collected, None)]
+        assert [found and found.version for found in in_effect] == ["1", "2"]
+        assert who.decide("usage", at=collected).reason == Reason.GIVEN
+        assert who.decide("privacy", at=collected).version == "1"
+        assert who.decide("usage").reason == Reason.POLICY_NOT_ACCEPTED
+        assert who.decide("usage", at=early).reason == Reason.POLICY_NOT_ACCEPTED
+        kit.accept("u-1", "privacy")
+        assert who.allows("usage")
+        assert who.decide("privacy", at=collected).version == "1"
+        kit.runtime.dispose()
+
+
+class TestSqlite(OnSqlite, DecisionSuite): ...
+
+
+class TestPostgresql(OnPostgresql, DecisionSuite): ...
