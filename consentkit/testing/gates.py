@@ -109,8 +109,8 @@ def assert_no_processing(
 
     Without `items`: to none of the purposes that rest on consent. `subject`: only what was asked about this
     one; `kit`: only of this kit or app. Every question counts that was asked while the block runs, also in
-    other threads: decorators, `gated`, sessions, `allows` in a view or template, the API. It cannot see code
-    that asks nobody: `flask consent routes --fail-undeclared` finds such views. Gives the denials.
+    other threads: decorators, `gated`, outgoing calls, response cookies, `allows` in a view or template, the API. It
+    cannot see code that asks nobody: `flask consent routes --fail-undeclared` finds such views. Gives the denials.
     Raises UnknownPurpose for a key that the catalogue does not have.
     """
     only = state_of(kit).kit if isinstance(kit, Flask) else kit

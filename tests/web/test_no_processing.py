@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from flask import Flask, render_template_string
+import requests
+from flask import Flask, Response, render_template_string
 
 from consentkit import ConsentKit, gated
 from consentkit.core.errors import UnknownPurpose
@@ -86,8 +87,29 @@ def ask_in_a_thread(host: Flask) -> None:
     thread.join()
 
 
+def send_a_cookie(host: Flask) -> None:
+    response = host.test_client().get("/sets-tally")
+    assert "_tally" in response.headers["Set-Cookie"]
+
+
+def call_out(host: Flask) -> None:
+    session = host.extensions["consentkit"].kit.gated_session("statistics", subject="u-1")
+    with pytest.raises(requests.ConnectionError):
+        session.get("http://127.0.0.1:1/", timeout=5)
+
+
 @pytest.mark.parametrize(
-    "ask", [ask_a_job, ask_a_coroutine, ask_directly, ask_for_many, ask_in_a_template, ask_in_a_thread]
+    "ask",
+    [
+        ask_a_job,
+        ask_a_coroutine,
+        ask_directly,
+        ask_for_many,
+        ask_in_a_template,
+        ask_in_a_thread,
+        send_a_cookie,
+        call_out,
+    ],
 )
 @pytest.mark.parametrize("watched", ["analytics", "statistics", "purpose:statistics"])
 def test_every_way_to_ask(
@@ -95,6 +117,13 @@ def test_every_way_to_ask(
 ) -> None:
     kit.subject_loader(lambda: "u-1")
     given(kit, "u-1", "analytics")
+
+    @host.get("/sets-tally")
+    def sets_tally() -> Response:
+        response = Response("tally")
+        response.set_cookie("_tally", "1")
+        return response
+
     with YES, assert_no_processing(watched):
         ask(host)
     with YES, assert_no_processing():
