@@ -63,6 +63,25 @@ class MinorVerbs(SubjectVerbs):
         facts = self._facts_of(subject, tenant or "", age, None)
         return self._learned(tenant or "", subject, facts, first=True)
 
+    def carry_age(self, visitor: str, account: str) -> bool:
+        """What a visitor said of the age holds for the account that signs in, where none is known. Whether it was.
+
+        Raises StoreUnavailable, ValueError.
+        """
+        check_subject(visitor)
+        check_subject(account)
+        runtime = self.runtime
+        runtime.ensure()
+        catalog, now_us = runtime.catalog, runtime.clock.now()
+        said, known = self._known("", visitor), self._known("", account)
+        if said.band is Band.UNKNOWN or known.band is not Band.UNKNOWN:
+            return False
+        if self.facts.complete(catalog, account, known, now_us).band is not Band.UNKNOWN:
+            return False
+        place = known.jurisdiction or said.jurisdiction
+        facts = placed(catalog, said, place, now_us) if place is not None else said
+        return facts.band is not Band.UNKNOWN and self._learned("", account, facts, first=True)
+
     def _facts_of(self, subject: str, tenant: str, age: Age | None, jurisdiction: str | None) -> Facts:
         """What is known of a subject, with what was learned. Raises ValueError."""
         check_subject(subject, tenant)

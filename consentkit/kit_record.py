@@ -12,7 +12,13 @@ from sqlalchemy import Connection
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.choices import Manner
-from consentkit.core.errors import AgeNeeded, ChoiceRejected, GuardianNeeded, GuardianNotNeeded
+from consentkit.core.errors import (
+    AgeNeeded,
+    ChoiceRejected,
+    GuardianNeeded,
+    GuardianNotNeeded,
+    NotForChildren,
+)
 from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts, is_guarded
 from consentkit.core.places import STRICTEST, AgeRule
@@ -113,7 +119,7 @@ class Recorder:
     ) -> tuple[Facts | None, list[Answer]]:
         """Facts to write with the answers, and the answers, a child's with the rule that holds for it.
 
-        Raises GuardianNeeded, GuardianNotNeeded for a grant, ChoiceRejected where children are not allowed: that
+        Raises GuardianNeeded, GuardianNotNeeded for a grant, NotForChildren where children are not allowed: that
         is recorded, unless the transaction is the caller's, who will roll it back.
         """
         catalog, rules = self.runtime.catalog, self.facts.rules(self.runtime.catalog)
@@ -135,7 +141,7 @@ class Recorder:
                     raise AgeNeeded
                 if facts.band is Band.MINOR and not joined:
                     self._turn_away(tenant, subject, facts)
-                raise ChoiceRejected("the subject is a minor, and this service is not for children")
+                raise NotForChildren
             _refuse_alone(catalog, place.ages, said, manner, state.rows, asked=asked)
             law = (("actors", " ".join(place.ages.actors)), ("age_rule", place.decided))
             said = [replace(answer, extra=(*answer.extra, *law)) for answer in said]

@@ -10,6 +10,7 @@
     |  +- GuardianNeeded
     |  |  +- AgeNeeded          the age is not known, and is asked for first
     |  +- GuardianNotNeeded
+    |  +- NotForChildren
     |  +- NoticeOutdated        .current: the digest of the text that would have to be shown
     |  +- SeparateConsentNeeded
     |  +- AssuranceTooLow
@@ -79,6 +80,10 @@ class AgeNeeded(GuardianNeeded):
 
 class GuardianNotNeeded(ChoiceRejected):
     """The subject is not a minor: a guardian cannot answer."""
+
+
+class NotForChildren(ChoiceRejected):
+    """The subject is a minor, and this service is not for children."""
 
 
 class NoticeOutdated(ChoiceRejected):

@@ -15,7 +15,7 @@ from consentkit.web.archive import announced, find_policy, language, render_text
 from consentkit.web.cross_site import safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.identity import identify, new_visitor, remember
-from consentkit.web.problems import page_context, problem, title_of, wants_html
+from consentkit.web.problems import page_context, problem, rejected, title_of, wants_html
 from consentkit.web.state import BLUEPRINT, State
 
 METHODS = ("tick", "button")
@@ -69,7 +69,8 @@ def answer(state: State, key: str) -> Response:
             return show(state, key, outdated=True, status=409)
         return problem(409, "notice-outdated", "Notice outdated", str(error), notice=error.current)
     except (ChoiceRejected, ValueError) as error:
-        return problem(422, "choice-rejected", "Choice rejected", str(error))
+        here = url_for(f"{BLUEPRINT}.accept", key=key, next=safe_next(request.form.get("next")))
+        return rejected(error, here)
     said = [
         {"policy": e.item, "version": e.version, "event_id": e.event_id, "at": rfc3339(to_us(e.recorded_at))}
         for e in events

@@ -22,7 +22,7 @@ from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
-from consentkit.web.problems import page_context, problem, wants_html
+from consentkit.web.problems import page_context, problem, rejected, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
@@ -89,7 +89,7 @@ def answer(state: State) -> Response:
     except UnknownPurpose as error:
         return problem(422, "unknown-purpose", "Unknown purpose", str(error))
     except (ChoiceRejected, ValueError) as error:
-        return problem(422, "choice-rejected", "Choice rejected", str(error))
+        return rejected(error, safe_next(request.form.get("next")) or came_from())
     now = standing(state)
     changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
     said = {

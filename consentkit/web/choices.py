@@ -14,13 +14,13 @@ from flask import Response, jsonify, make_response, redirect, request, url_for
 from consentkit.core.catalog import Catalog
 from consentkit.core.choices import is_digest
 from consentkit.core.errors import ChoiceRejected, UnknownPurpose
-from consentkit.core.terms import Basis, Method
+from consentkit.core.terms import Basis, Method, Reason
 from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
 from consentkit.web.pages import preferences_page
-from consentkit.web.problems import problem, wants_html
+from consentkit.web.problems import problem, rejected, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
@@ -48,14 +48,16 @@ def choose(state: State) -> Response:
         if choice.decision == "defer":
             return _defer(state, choice)
         give, deny = _split(state.kit.catalog, choice)
+        if choice.decision == "save":
+            give = [key for key in give if not _is_on_by_silence(key)]
         before = standing(state)
         stale = bool(give) and not _notice_holds(state, choice)
         visitor = _record(state, [] if stale else give, deny, choice)
     except UnknownPurpose as error:
         return problem(422, "unknown-purpose", "Unknown purpose", str(error))
     except (ChoiceRejected, ValueError) as error:
-        return problem(422, "choice-rejected", "Choice rejected", str(error))
-    now = standing(state)
+        return rejected(error, safe_next(request.form.get("next")) or came_from())
+    now = standing(state, put_away=not stale)
     changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
     answer = standing_json(state, now, changed=changed)
     response = _outdated(state) if stale else _answer(choice, answer)
@@ -114,6 +116,11 @@ def _split(catalog: Catalog, choice: Choice) -> tuple[list[str], list[str]]:
     return give, [key for key in (*bundled, *apart) if key not in give]
 
 
+def _is_on_by_silence(purpose: str) -> bool:
+    """Whether its switch was on without an answer. To leave it on says nothing: a ticked box is no consent."""
+    return current().look(f"purpose:{purpose}").reason is Reason.NOT_REQUIRED
+
+
 def _notice_holds(state: State, choice: Choice) -> bool:
     """A grant has to rest on what is shown today, in whatever language it was shown."""
     catalog = state.kit.catalog
@@ -140,16 +147,17 @@ def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choi
     # A no counts whatever came with it: a digest that is none is not recorded.
     named = choice.notice if give or choice.notice is None or is_digest(choice.notice) else None
     notice = named if choice.notice else kit.notice(locale).digest
-    if give or refuse or withdraw:
-        kit.choose(
-            subject,
-            give=give,
-            refuse=refuse,
-            withdraw=withdraw,
-            method=method.value,
-            locale=locale,
-            notice=notice,
-        )
+    if not (give or refuse or withdraw):
+        return identity.visitor if identity.account is None else None
+    kit.choose(
+        subject,
+        give=give,
+        refuse=refuse,
+        withdraw=withdraw,
+        method=method.value,
+        locale=locale,
+        notice=notice,
+    )
     if identity.account is not None:
         return None
     become(subject)
@@ -164,7 +172,11 @@ def _defer(state: State, choice: Choice) -> Response:
         state.kit.defer(
             subject, asked, method=Method.BUTTON.value, locale=state.locale(), notice=choice.notice
         )
-    return _answer(choice, standing_json(state, standing(state)))
+    now = standing(state, put_away=True)
+    response = _answer(choice, standing_json(state, now))
+    if now.decided:  # nobody has to be asked: the notice was put away
+        hint(state, response, hint_value(state, now))
+    return response
 
 
 def _answer(choice: Choice, body: dict[str, Any]) -> Response:

@@ -7,8 +7,14 @@ from typing import Any
 from flask import Response, jsonify, make_response, redirect, render_template, request, url_for
 
 from consentkit.core.catalog import localized
-from consentkit.core.errors import AcceptanceMissing, ConsentMissing
-from consentkit.core.gate import Decision
+from consentkit.core.errors import (
+    AcceptanceMissing,
+    AgeNeeded,
+    ConsentMissing,
+    GuardianNeeded,
+    NotForChildren,
+)
+from consentkit.core.gate import AGE, Decision
 from consentkit.core.terms import Reason
 from consentkit.core.texts import direction, texts
 from consentkit.logs import unavailable as log_unavailable
@@ -18,8 +24,14 @@ from consentkit.web.state import BLUEPRINT, State, current_state
 ASK = frozenset({Reason.NO_ANSWER, Reason.REQUESTED, Reason.EXPIRED, Reason.OUTDATED, Reason.AGED_OUT})
 """Reasons for which a browser is led to the question. After a no it is not: that would be nagging."""
 
+REFUSALS = {NotForChildren: Reason.FORBIDDEN_FOR_MINORS, GuardianNeeded: Reason.GUARDIAN_REQUIRED}
 TYPE = "urn:consentkit:problem:"
 _NAMES = {"gpc": "Global Privacy Control"}
+
+
+def asks(decision: Decision) -> bool:
+    """Whether it is a no because something was not answered yet."""
+    return decision.reason in ASK or decision.asks_age
 
 
 def wants_html() -> bool:
@@ -47,6 +59,25 @@ def on_blocked(error: ConsentMissing) -> Response:
     if asks is not None:
         return _vary(make_response(redirect(asks, 303)))
     return _vary(_blocked_page(decision))
+
+
+def rejected(error: Exception, target: str | None = None) -> Response:
+    """The answer to what cannot be recorded as it was said. Who only has to give an age is led to that page.
+
+    `target`: where the form wanted to go.
+    """
+    if isinstance(error, AgeNeeded):
+        page = url_for(f"{BLUEPRINT}.age", next=target, locale=_language(current_state()))
+        if wants_html():
+            return make_response(redirect(page, 303))
+        response = problem(422, "age-needed", "Age needed", str(error), needs=[AGE])
+        response.headers["Location"] = page
+        return response
+    reason = next((REFUSALS[kind] for kind in REFUSALS if isinstance(error, kind)), None)
+    if reason is not None and wants_html():
+        context = page_context()
+        return make_response(render_template("consentkit/blocked.html", reason=reason.value, **context), 422)
+    return problem(422, "choice-rejected", "Choice rejected", str(error))
 
 
 def on_unavailable(error: Exception) -> Response:
@@ -113,11 +144,13 @@ def _where_to_answer(decision: Decision) -> str | None:
     state = current_state()
     if decision.reason is Reason.POLICY_NOT_ACCEPTED:
         missing = [current().look(policy) for policy in decision.needs]
-        declined = [d for d in missing if d.reason not in ASK]
+        declined = [d for d in missing if not asks(d)]
         return None if declined or not missing else _where_to_answer(missing[0])
-    if decision.reason not in ASK:
+    if not asks(decision):
         return None
     back = request.full_path.rstrip("?")
+    if decision.asks_age:
+        return url_for(f"{BLUEPRINT}.age", next=back, locale=_language(state))
     if decision.item in state.kit.catalog.policies:
         return url_for(f"{BLUEPRINT}.accept", key=decision.item, next=back, locale=_language(state))
     return url_for(f"{BLUEPRINT}.preferences", next=back, locale=_language(state))

@@ -9,9 +9,12 @@ from datetime import UTC, datetime
 from flask import Flask
 from werkzeug.http import parse_date
 
+from consentkit.web import age
+from consentkit.web.guardian_session import ASKED
+from consentkit.web.guardian_session import COOKIE as GUARDIAN
 from consentkit.web.identity import HINT, SEEN
 
-OURS = frozenset({"consent", "__Host-consent", "__Secure-consent", HINT, SEEN})
+OURS = frozenset({"consent", "__Host-consent", "__Secure-consent", HINT, SEEN, ASKED, GUARDIAN, age.COOKIE})
 _SECONDS = re.compile(r"-?\d+", re.ASCII)
 _WHITESPACE = " \t"
 

@@ -11,6 +11,8 @@ from flask import Flask, Response, request, session
 from flask.globals import request_ctx
 
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
+from consentkit.logs import unavailable as log_unavailable
+from consentkit.web import age
 from consentkit.web.current import forget
 from consentkit.web.identity import HINT, SEEN, cookie_name, forget_identity, hint, identify
 from consentkit.web.standing import hint_value, standing
@@ -56,7 +58,17 @@ def _compare(state: State, response: Response) -> None:
         session[MARK] = mark
         if before is not None:
             _forget_browser(state, response)
+        else:
+            _carry_age(state)
         _replace_hint(state, response)
+
+
+def _carry_age(state: State) -> None:
+    """What was said on the age page before signing in. Where it cannot be written the account is asked."""
+    try:
+        age.carry(state)
+    except (StoreUnavailable, SchemaOutdated) as error:
+        log_unavailable(error)
 
 
 def _replace_hint(state: State, response: Response) -> None:

@@ -16,7 +16,7 @@ from consentkit.core.terms import Kind, Reason, Regime, Status
 from consentkit.core.times import rfc3339
 from consentkit.web.current import CurrentConsents, current, signals
 from consentkit.web.identity import HINT
-from consentkit.web.problems import ASK
+from consentkit.web.problems import asks
 from consentkit.web.state import State
 
 DAY_US = 24 * 3600 * 1_000_000
@@ -62,7 +62,7 @@ def standing(state: State, *, put_away: bool = False) -> Standing:
     honored = heard and not any(_look(consents, key) for key, p in catalog.purposes.items() if p.signals)
     switched = {key for keys in asked.values() for key in keys}
     answered = any(_is_own(row) and row.item in switched for row in consents.rows)
-    decided = not {said[key].reason for key in switched} & ASK
+    decided = not any(asks(said[key]) for key in switched)
     quiet = answered or put_away or _was_put_away(state)
     last = max(consents.rows, key=lambda row: row.effective_us, default=None)
     return Standing(
@@ -103,7 +103,7 @@ def _is_own(row: Row) -> bool:
 
 def _may_ask(state: State, purpose: str, decision: Decision) -> bool:
     """Whether it is missing an answer, or the no is older than its `reask_after`."""
-    if decision.reason in ASK:
+    if asks(decision):
         return True
     known, now_us = current().known, state.kit.runtime.clock.now()
     rows = (*known.subject.rows, *known.also)

@@ -20,6 +20,7 @@ from consentkit import (
     Event,
     GuardianNeeded,
     MinorRules,
+    NotForChildren,
     Party,
     Policy,
     PolicyVersion,
@@ -242,7 +243,7 @@ class ClosedSuite(Suite):
             lambda: kit.give("kid", "puzzle", actor=actor),
             lambda: kit.accept("kid", "terms", actor=actor),
         ):
-            with pytest.raises(ChoiceRejected, match="not for children") as error:
+            with pytest.raises(NotForChildren, match="not for children") as error:
                 verb()
             assert not isinstance(error.value, GuardianNeeded)
         assert said(kit, "kid") == before
@@ -320,7 +321,7 @@ class ClosedSuite(Suite):
         kit.give("kid", "news")
         kit.facts.age = lambda subject: Age(years=9) if subject == "kid" else None
         self.closed(kit, "kid")
-        with pytest.raises(ChoiceRejected, match="not for children"):
+        with pytest.raises(NotForChildren, match="not for children"):
             kit.give("kid", "map")
         assert said(kit, "kid") == ["refused minor", "requested deletion"]
         assert heard.subjects == ["kid"]
