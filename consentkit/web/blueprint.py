@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from consentkit.web import acceptance, announcements, archive, asking, choices, once, pages
+from consentkit.web import acceptance, age, announcements, archive, asking, choices, once, pages
 from consentkit.web.state import BLUEPRINT, current_state
 
 YEAR_S = 365 * 24 * 3600
@@ -30,6 +30,7 @@ def blueprint(url_prefix: str) -> Blueprint:
     made.add_url_rule("/policies/<key>/<version>", "policy", _policy)
     made.add_url_rule("/policies/<key>/<version>/diff", "changes", _changes)
     made.add_url_rule("/accept/<key>", "accept", _accept, methods=["GET", "POST"])
+    made.add_url_rule("/age", "age", _age, methods=["GET", "POST"])
     made.add_url_rule("/announcements", "announcements", _announcements, methods=["GET", "POST"])
     return made
 
@@ -54,6 +55,11 @@ def _changes(key: str, version: str) -> Response:
 def _announcements() -> Response:
     state = current_state()
     return announcements.answer(state) if request.method == "POST" else announcements.page(state)
+
+
+def _age() -> Response:
+    state = current_state()
+    return age.answer(state) if request.method == "POST" else age.show(state)
 
 
 def _accept(key: str) -> Response:
