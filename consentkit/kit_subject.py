@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -19,9 +20,11 @@ from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
 from consentkit.store.journal import missing
 from consentkit.store.renaming import rename
 from consentkit.store.retention import purge_superseded
+from consentkit.store.visitors import erase_old_visitors
 
 REASON = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _SEALS = 3
+T = TypeVar("T")
 
 
 class SubjectVerbs(Recorder):
@@ -65,7 +68,7 @@ class SubjectVerbs(Recorder):
         doing = partial(erase, self.runtime.writer, tenant, subject, reason, mode, connection)
         return doing() if connection is not None else self._sealed_first(doing)
 
-    def _sealed_first(self, destroy: Callable[[], list[Event]]) -> list[Event]:
+    def _sealed_first(self, destroy: Callable[[], T]) -> T:
         """Seal, as often as others go on writing, what has to be in the tree before it is destroyed."""
         for _ in range(_SEALS):
             try:
@@ -93,6 +96,23 @@ class SubjectVerbs(Recorder):
                 gone += purge_superseded(
                     self.runtime.writer, purpose.key, retention, self.runtime.clock.now()
                 )
+        return gone
+
+    def purge_visitors(self, progress: Callable[[int], None] | None = None) -> int:
+        """Erase the anonymous visitors of whom nothing was recorded for the site's `visitor_retention`; how many.
+
+        As `erase` with `mode="unlink"`, with the reason `visitor_retention`; not in the journal, because after a
+        restore the next run does it again. Raises StoreUnavailable.
+        """
+        self.runtime.ensure()
+        retention, gone = Duration.parse(self.runtime.catalog.site.visitor_retention), 0
+        writer, now_us = self.runtime.writer, self.runtime.clock.now()
+        for said in erase_old_visitors(writer, retention, now_us, self._sealed_first):
+            for visitor, event in said:
+                self._recorded(visitor, "", [event])
+            gone += len(said)
+            if progress is not None:
+                progress(gone)
         return gone
 
     def reapply_erasures(self) -> int:

@@ -159,11 +159,13 @@ def purge() -> None:
     """Replace the ids of subjects whose erasure deadline has passed.
 
     Then destroy superseded answers whose purpose's retention is over; the last
-    answer to everything stays.
+    answer to everything stays. Then erase anonymous visitors of whom nothing
+    was recorded for the site's visitor_retention.
     """
     kit = current_state().kit
     click.echo(f"Hid {count(kit.purge(), 'id')}.")
     click.echo(f"Destroyed {count(kit.purge_events(), 'superseded event')}.")
+    click.echo(f"Erased {count(kit.purge_visitors(_Progress('erased')), 'visitor')}.")
 
 
 @click.command("reapply-erasures", short_help="Erase again after a restore.")

@@ -40,6 +40,7 @@ TRACKER_COOKIES = (
 )
 COOKIE_VALIDITY_DAYS = 13 * 31
 COOKIE_VALIDITY = "P6M"
+VISITOR_DAYS = 180
 
 T = TypeVar("T", Category, Purpose, Party, Policy, Bundle, ExceptionGround)
 
@@ -214,6 +215,12 @@ def _check_durations(catalog: Catalog) -> None:
         except ValueError as error:
             mend = "Write P6M for six months, P30D for thirty days"
             raise CatalogError(str(error), key=where, mend=mend) from None
+    if Duration.parse(catalog.site.visitor_retention).days < VISITOR_DAYS:
+        raise CatalogError(
+            f"a visitor's cookie lives for {VISITOR_DAYS} days, so the ledger has to know it as long",
+            key="site.visitor_retention",
+            mend="Write P6M or more",
+        )
 
 
 def definition(catalog: Catalog, purpose: Purpose) -> str:

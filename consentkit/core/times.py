@@ -69,6 +69,11 @@ class Duration:
         return to_us(moment.replace(year=year, month=month + 1, day=day) + self.rest)
 
     @property
+    def days(self) -> int:
+        """In days, a month as thirty."""
+        return self.months * 30 + self.rest.days
+
+    @property
     def days_at_most(self) -> int:
         """An upper bound in days, to compare a duration with a limit."""
         return self.months * 31 + self.rest.days + (1 if self.rest.seconds else 0)

@@ -9,6 +9,7 @@ in the tree and say nothing without the salt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -30,6 +31,7 @@ MARK = "mark"
 """Record and mark, destroy nothing: the first half of both modes."""
 
 LEAVES_PER_RECORD = 1000
+HIDDEN_AT_ONCE = 100
 _EVENTS = (
     f"SELECT e.event_id, l.leaf_index FROM {_P}event e "
     f"LEFT JOIN {_P}leaf l ON l.bucket = e.bucket AND l.event_id = e.event_id "
@@ -140,8 +142,8 @@ def destroy_listed(tx: Tx, bucket: int, parts: Sequence[Sequence[Doomed]], recor
 def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:
     """Replace the ids of subjects whose erasure is older than the deadline; returns how many.
 
-    Where recipients are told by webhook: sooner, when all of them have confirmed. One short transaction a
-    subject, found bucket by bucket.
+    Where recipients are told by webhook: sooner, when all of them have confirmed. Short transactions, bucket by
+    bucket.
     """
     erased_in = (
         f"SELECT tenant, subject, erased_us FROM {_P}subject WHERE bucket = ? AND erased_us IS NOT NULL"
@@ -149,15 +151,21 @@ def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:
     hidden = 0
     for bucket in range(BUCKETS):
         rows = writer.database.read(lambda tx, b=bucket: tx.run(f"{erased_in} AND salt IS NOT NULL", (b,)))  # type: ignore[misc]
-        for tenant, subject, erased_us in rows:
-            if deadline.after(erased_us) <= now_us:
-                writer.database.write(lambda tx, t=tenant, s=subject: writer.hide(tx, t, s))  # type: ignore[misc]
-                hidden += 1
-            elif not tenant and writer.keeps_ids:
-                hidden += hide_confirmed(writer, subject)
+        due = [(tenant, subject) for tenant, subject, us in rows if deadline.after(us) <= now_us]
+        for start in range(0, len(due), HIDDEN_AT_ONCE):
+            writer.database.write(partial(_hide, writer, due[start : start + HIDDEN_AT_ONCE]))
+        hidden += len(due)
+        if writer.keeps_ids:
+            early = [s for tenant, s, us in rows if not tenant and deadline.after(us) > now_us]
+            hidden += sum(hide_confirmed(writer, subject) for subject in early)
     if not writer.keeps_ids:
         writer.database.write(lambda tx: tx.count(f"DELETE FROM {_P}kept_id"))
     return hidden
+
+
+def _hide(writer: LedgerWriter, due: Sequence[tuple[str, str]], tx: Tx) -> None:
+    for tenant, subject in due:
+        writer.hide(tx, tenant, subject)
 
 
 def hide_confirmed(writer: LedgerWriter, subject: str) -> bool:
