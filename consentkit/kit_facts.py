@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from consentkit.core.catalog import Catalog, MinorRules
 from consentkit.core.minors import Age, Facts, band_of, moved
 from consentkit.core.record import VISITOR
-from consentkit.core.terms import Band, Regime
+from consentkit.core.terms import Band
 
 AgeLoader = Callable[[str], Age | None]
 JurisdictionLoader = Callable[[], str | None]
@@ -46,12 +46,10 @@ class FactSources:
         return known
 
     def relaxes(self, catalog: Catalog) -> bool:
-        """Whether silence may be enough for some visitor of the site: its loader, or its place, is not opt-in."""
-        default = catalog.site.default_jurisdiction
-        codes = catalog.places.regimes if self.jurisdiction is not None else [default] if default else []
-        places = [catalog.places.at(code) for code in codes]
-        opt_in = Regime.OPT_IN
-        return any(p.regime(c.key, c.regime) is not opt_in for p in places for c in catalog.choices)
+        """Whether silence may be enough for some visitor of the site: by its loader, or by its place."""
+        if self.jurisdiction is not None:
+            return bool(catalog.relaxed)
+        return catalog.places.at(catalog.site.default_jurisdiction).regimes.code in catalog.relaxed
 
     def place(self, catalog: Catalog) -> str | None:
         """The jurisdiction of a subject of whom none is written down."""

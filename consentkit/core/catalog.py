@@ -309,6 +309,16 @@ class Catalog:
         return Places(rules.age, rules.ages, self.regimes)
 
     @cached_property
+    def relaxed(self) -> frozenset[str]:
+        """Jurisdictions whose row does not ask first for every switch."""
+        return frozenset(
+            code
+            for code in self.places.regimes
+            for c in self.choices
+            if self.places.at(code).regime(c.key, c.regime) is not Regime.OPT_IN
+        )
+
+    @cached_property
     def signals(self) -> frozenset[str]:
         """The opt-out signals that some purpose heeds."""
         return frozenset(signal for purpose in self.purposes.values() for signal in purpose.signals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from consentkit.core.catalog import Catalog, Purpose
 from consentkit.core.terms import DENIALS, Kind
@@ -21,7 +22,10 @@ def rest_after_no(purpose: Purpose) -> Duration:
     What heeds an opt-out signal is a sale or sharing, too.
     """
     sale = bool(purpose.signals) or not SALE.isdisjoint(purpose.dpv)
-    return Duration.parse(purpose.reask_after or (REST_OF_SALE if sale else REST))
+    return _read(purpose.reask_after or (REST_OF_SALE if sale else REST))
+
+
+_read = cache(Duration.parse)
 
 
 def longest_rest_days(catalog: Catalog) -> int:

@@ -331,6 +331,7 @@
   else {
     rescan(); /* what is necessary */
     if (seen || "ask" in page) {
+      if (seen) told = ""; /* the page was painted by an old hint */
       seen = null;
       refresh();
     }

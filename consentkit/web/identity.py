@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from flask import Response, after_this_request, current_app, request
+from flask import Flask, Response, after_this_request, current_app, request
 from itsdangerous import BadData, TimestampSigner
 
 from consentkit.core.errors import ConsentKitError
@@ -149,8 +149,12 @@ def _visitor(state: State) -> str | None:
 
 def signer(salt: str = _SALT) -> TimestampSigner:
     """Signs with the app's SECRET_KEY, and reads with its fallbacks. Raises ConsentKitError without one."""
-    secret = current_app.secret_key
-    if not secret:
+    return TimestampSigner(signing_keys(current_app), salt=salt)
+
+
+def signing_keys(app: Flask) -> list[bytes]:
+    """SECRET_KEY, which signs, after its fallbacks. Raises ConsentKitError where there is none."""
+    if not app.secret_key:
         raise ConsentKitError("SECRET_KEY is not set: consentkit signs the visitor cookie with it")
-    fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") or []
-    return TimestampSigner([*fallbacks, secret], salt=salt)
+    keys = [*(app.config.get("SECRET_KEY_FALLBACKS") or []), app.secret_key]
+    return [key.encode() if isinstance(key, str) else key for key in keys]

@@ -50,7 +50,8 @@ def test_the_banner_is_a_form_that_needs_no_script(app: Flask) -> None:
     assert '<form method="post" action="/consent"' in banner[0]
     assert f'name="notice" value="{kit.notice("en").digest}"' in banner[0]
     decisions = re.findall(r'name="decision" value="([a-z-]+)" data-consent-action="([a-z-]+)"', banner[0])
-    assert decisions == [("accept-all", "accept-all"), ("reject-all", "reject-all")]
+    assert decisions == [("accept-all", "accept-all"), ("reject-all", "reject-all"), ("defer", "defer")]
+    assert "data-consent-dismiss hidden" in banner[0], "only where nobody has to be asked"
     clobbering = {"action", "method", "submit", "elements", "id", "name"}
     assert not clobbering & set(re.findall(r' name="([^"]+)"', html))
     assert html.index("<section") < html.index("<header"), "first in the body"
