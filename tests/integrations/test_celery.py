@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from celery import Celery, shared_task
@@ -28,6 +29,7 @@ from consentkit import (
     processing_blocked,
 )
 from consentkit.kit import Kit
+from consentkit.web import state
 
 PATIENCE = 30
 Sent = list[Any]
@@ -224,7 +226,10 @@ def make_app(folder: Path) -> tuple[Flask, ConsentKit]:
     return app, kit
 
 
-def test_with_the_only_app_and_with_an_app_context(tmp_path: Path, task: Any) -> None:
+def test_with_the_only_app_and_with_an_app_context(
+    tmp_path: Path, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_apps", WeakSet())  # other tests' apps may live on
     app, kit = make_app(tmp_path / "a")
 
     @gated("news", subject="user_id")

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+from weakref import WeakSet
 
 import pytest
 import requests
@@ -43,6 +44,7 @@ from consentkit.core.terms import Basis
 from consentkit.integrations.requests import ConsentAdapter, _ask_again, gated_session
 from consentkit.kit import Kit
 from consentkit.kit_declared import declarations
+from consentkit.web import state
 
 PARTIES = [
     Party("mailer", name="Mailer", hosts=["*.mailer.example", "127.0.0.1"]),
@@ -498,7 +500,10 @@ def make_app(folder: Path) -> tuple[Flask, ConsentKit]:
     return app, kit
 
 
-def test_the_module_form_asks_the_context_s_kit_or_the_only_one(tmp_path: Path, world: World) -> None:
+def test_the_module_form_asks_the_context_s_kit_or_the_only_one(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_apps", WeakSet())  # other tests' apps may live on
     session = consentkit.gated_session("news", subject="u-1")
     with pytest.raises(ConsentKitError, match="so nothing is sent"):
         session.get(world.url)
