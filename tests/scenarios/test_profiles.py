@@ -14,6 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from consentkit import ConsentKit
+from consentkit.core.webhooks import new_secret
 from consentkit.testing import prepare, temporary_database
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +59,9 @@ def test_it_serves_its_choices(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_its_catalogue_is_good_and_each_view_says_what_it_is_about(name: str, tmp_path: Path) -> None:
     profile = import_module(f"example_app.profiles.{name}")
-    app = profile.create_app(temporary_database(tmp_path), instance_path=tmp_path)
+    parties = ConsentKit.from_file(profile.FOLDER / "consent.toml").catalog.parties.values()
+    secrets = {"CONSENTKIT_WEBHOOK_SECRETS": {party.key: new_secret() for party in parties if party.webhook}}
+    app = profile.create_app({**temporary_database(tmp_path), **secrets}, instance_path=tmp_path)
     prepare(app)
     for command in (["check"], ["routes", "--fail-undeclared"]):
         done = app.test_cli_runner().invoke(args=["consent", *command])
