@@ -345,14 +345,3 @@ def _as_term(value: object, name: str, terms: type[StrEnum], where: str) -> None
     except ValueError:
         mend = f"Write one of {', '.join(terms)}"
         raise CatalogError(f"{getattr(value, name)!r} is not known", key=where, mend=mend) from None
-
-
-def slug(key: str, where: str) -> str:
-    """Check a key. Raises CatalogError."""
-    if not SLUG.fullmatch(key):
-        raise CatalogError(
-            f"{key!r} is not a usable key",
-            key=where,
-            mend="Use lower-case letters, digits and single . _ or - between them, such as marketing.email",
-        )
-    return key

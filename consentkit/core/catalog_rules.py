@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from consentkit.core.catalog import (
     DEFAULT_CATEGORIES,
+    SLUG,
     Bundle,
     Catalog,
     Category,
@@ -23,7 +24,6 @@ from consentkit.core.catalog import (
     PolicyVersion,
     Purpose,
     Site,
-    slug,
 )
 from consentkit.core.errors import CatalogError
 from consentkit.core.hosts import check_hosts
@@ -94,7 +94,9 @@ def build(
 def _by_key(what: str, things: Iterable[T]) -> dict[str, T]:
     found: dict[str, T] = {}
     for thing in things:
-        slug(thing.key, f"{what}.{thing.key}")
+        if not SLUG.fullmatch(thing.key):
+            mend = "Use lower-case letters, digits and single . _ or - between them, such as marketing.email"
+            raise CatalogError(f"{thing.key!r} is not a usable key", key=f"{what}.{thing.key}", mend=mend)
         if thing.key in found:
             raise CatalogError("is declared twice", key=f"{what}.{thing.key}", mend="Keep one of the two")
         found[thing.key] = thing
@@ -163,7 +165,9 @@ def _check_signals(purpose: Purpose, where: str) -> None:
         raise CatalogError(f"{signal!r} is not known", key=where, mend=f"Write one of {', '.join(SIGNALS)}")
     if purpose.signals and purpose.basis is not Basis.CONSENT:
         mend = 'Write basis = "consent"; where the regime is opt_out, silence allows it all the same'
-        raise CatalogError(f"a signal would not stop what rests on {purpose.basis.value}", key=where, mend=mend)
+        raise CatalogError(
+            f"a signal would not stop what rests on {purpose.basis.value}", key=where, mend=mend
+        )
 
 
 def _check_dark_patterns(purpose: Purpose, where: str) -> None:
