@@ -207,7 +207,9 @@
     try {
       apply(await ask(form.getAttribute("action"), { method: "POST", body }), source, true);
     } catch (problem) {
-      if (problem.status === 409) {
+      const elsewhere = problem.headers?.get("Location");
+      if (elsewhere) location.assign(elsewhere); /* something else has to be answered first: the age */
+      else if (problem.status === 409) {
         /* The text has changed since this page was made: answer on the page that is never cached. */
         const next = encodeURIComponent(location.pathname + location.search);
         location.assign(`${form.getAttribute("action")}?outdated=1&locale=${body.get("locale")}&next=${next}`);

@@ -113,7 +113,7 @@
         channel.close();
       }
     } catch (problem) {
-      if (problem.status !== 409) {
+      if (problem.status !== 409 && !problem.headers?.get("Location")) {
         line.textContent = form.dataset.error;
         return;
       }
@@ -122,7 +122,7 @@
         Object.assign(input, { type: "hidden", name, value });
         form.append(input);
       }
-      HTMLFormElement.prototype.submit.call(form); /* the text has changed: the server shows the new one */
+      HTMLFormElement.prototype.submit.call(form); /* the text has changed, or the age comes first: the server leads on */
     }
   }
 
