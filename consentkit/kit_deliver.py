@@ -19,7 +19,7 @@ from consentkit.logs import log
 from consentkit.runtime import Runtime
 from consentkit.store.delivering import Deliverer, Head
 from consentkit.store.erasing import hide_confirmed
-from consentkit.store.outbox import Outbox, bound_to
+from consentkit.store.outbox import Judge, Outbox, bound_to
 
 AT_ONCE = 16
 ROUND_S = 10.0
@@ -51,9 +51,9 @@ class Delivered:
     more: bool = False
 
 
-def deliver(runtime: Runtime, connect: Connect, progress: Progress | None = None) -> Delivered:
+def deliver(runtime: Runtime, judge: Judge, connect: Connect, progress: Progress | None = None) -> Delivered:
     """Queue what was sealed since the last round, then send what is due. Raises StoreUnavailable."""
-    queued = outbox_of(runtime).queue(runtime.clock.now())
+    queued = outbox_of(runtime, judge).queue(runtime.clock.now())
     round_ = _Round(runtime, connect, progress)
     round_.run()
     return Delivered(queued.messages, round_.delivered, round_.failed, queued.more or round_.more)
@@ -64,9 +64,9 @@ def audiences(runtime: Runtime) -> Audiences:
     return Audiences(runtime.catalog, runtime.published)
 
 
-def outbox_of(runtime: Runtime) -> Outbox:
+def outbox_of(runtime: Runtime, judge: Judge) -> Outbox:
     """The queue of messages."""
-    return Outbox(runtime.database, runtime.reader, runtime.keyed, audiences(runtime))
+    return Outbox(runtime.database, runtime.reader, runtime.keyed, audiences(runtime), judge)
 
 
 Sent = dict[Future[Answer], tuple[Head, str]]
@@ -152,10 +152,8 @@ class _Round:
             again_us = next_try_us(now_us, head.failures + 1, random.random())  # noqa: S311
             self._deliverer.failed(head, now_us, again_us, self.failed[recipient], gone=answer.gone)
             self._deliverer.release(recipient)
-            log(
-                *(logging.WARNING, "webhook_failed", "%(recipient)s was not told: %(error)s"),
-                **{"recipient": recipient, "error": self.failed[recipient]},
-            )
+            said = "%(recipient)s was not told: %(error)s"
+            log(logging.WARNING, "webhook_failed", said, recipient=recipient, error=self.failed[recipient])
             return
         kept = self._deliverer.delivered(head, now_us)
         said = json.loads(text)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, cast
 
+from consentkit.core.catalog import Party
 from consentkit.core.errors import ChoiceRejected, ConsentKitError, StoreUnavailable
+from consentkit.core.gate import Decision
 from consentkit.core.propagation import Audiences, rule_of, type_of
 from consentkit.core.record import Event
+from consentkit.core.rulebook import Rulebook
+from consentkit.core.terms import Kind
 from consentkit.core.times import from_us, rfc3339, to_us
 from consentkit.kit_deliver import Delivered, Progress, audiences, deliver, outbox_of
 from consentkit.kit_ledger import Ledger
@@ -18,9 +23,10 @@ from consentkit.logs import harmless, log
 from consentkit.runtime import Runtime
 from consentkit.store import deliveries
 from consentkit.store.database import Tx
-from consentkit.store.delivering import Deliverer, send_again
 from consentkit.store.deliveries import Row
+from consentkit.store.delivering import Deliverer, send_again
 from consentkit.store.outbox import PENDING, of_tenant
+from consentkit.store.reading import SubjectState
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,22 @@ class Recipient:
     error: str | None = None
 
 
+class _Gate(Protocol):
+    """The part of a kit that answers."""
+
+    def answer(
+        self,
+        rulebook: Rulebook,
+        item: str,
+        subject: str | None,
+        state: SubjectState,
+        *,
+        scope: str = "",
+        exceptions: bool = True,
+    ) -> Decision:
+        """The one place where rows meet the gate."""
+
+
 class RecipientVerbs:
     """Verbs and questions about those who are told."""
 
@@ -95,7 +117,23 @@ class RecipientVerbs:
                 raise
             except ConsentKitError as error:  # what is sealed already is delivered all the same
                 log(logging.ERROR, "sealing_failed", "cannot seal: %(error)s", error=harmless(error))
-        return deliver(runtime, connecting(runtime.webhooks), progress)
+        return deliver(runtime, self._may, connecting(runtime.webhooks), progress)
+
+    def _may(self, subject: str, purposes: Sequence[str], scope: str) -> dict[str, bool]:
+        """What the gate says now. A loader of the host that raises knows nothing, and that allows nothing."""
+        kit, runtime = cast(_Gate, self), self.runtime
+        rules, state = runtime.rules(), runtime.reader.state("", subject)
+        try:
+            found = {
+                key: kit.answer(rules, f"purpose:{key}", subject, state, scope=scope, exceptions=False)
+                for key in purposes
+            }
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            log(logging.ERROR, "loader_failed", "a loader raised: %(error)s", error=harmless(error))
+            return dict.fromkeys(purposes, False)
+        return {key: decision.allowed for key, decision in found.items()}
 
     def deliveries(
         self, *, subject: str | None = None, event_id: str | None = None, tenant: str | None = None
@@ -138,28 +176,26 @@ class RecipientVerbs:
         """
         runtime = self.runtime
         runtime.ensure()
-        box, now_us = outbox_of(runtime), runtime.clock.now()
+        event = runtime.reader.event(event_id, "")
+        if event is None:
+            raise LookupError(f"there is no event {event_id!r}")
+        leaf = event.leaf_index
+        if leaf is None or leaf > runtime.database.read(deliveries.queued_up_to):
+            raise ChoiceRejected("the event is not queued yet: `flask consent deliver` does that")
+        messages = dict(outbox_of(runtime, self._may).messages(event))
+        chosen = {party: sealed for party, sealed in messages.items() if recipient in (None, party)}
+        if not chosen:
+            raise ChoiceRejected(f"the event does not concern {recipient or 'anybody who is told'}")
+        if None in chosen.values():
+            raise ChoiceRejected("the id of the event's subject was erased, so there is nobody to name")
+        now_us = runtime.clock.now()
 
-        def work(tx: Tx) -> list[str]:
-            event = runtime.reader.event_in(tx, event_id, "")
-            if event is None:
-                raise LookupError(f"there is no event {event_id!r}")
-            leaf = event.leaf_index
-            if leaf is None or leaf > deliveries.queued_up_to(tx):
-                raise ChoiceRejected("the event is not queued yet: `flask consent deliver` does that")
-            told = {row.recipient for row in deliveries.rows_of(tx, [leaf])}
-            told |= set(audiences(runtime).told(event))
-            chosen = sorted(told if recipient is None else told & {recipient})
-            if not chosen:
-                raise ChoiceRejected(f"the event does not concern {recipient or 'anybody who is told'}")
-            text = box.message(tx, event)
-            if text is None:
-                raise ChoiceRejected("the id of the event's subject was erased, so there is nobody to name")
-            for party in chosen:
-                send_again(tx, party, leaf, now_us, box.sealed(party, event, text))
-            return chosen
+        def work(tx: Tx) -> None:
+            for party, sealed in chosen.items():
+                send_again(tx, party, leaf, now_us, sealed or b"")
 
-        return runtime.database.write(work)
+        runtime.database.write(work)
+        return sorted(chosen)
 
     def enable_recipient(self, recipient: str) -> bool:
         """Tell a recipient again that wanted no more (410), and try what waits now; False for one there is not."""
@@ -192,6 +228,16 @@ def deliveries_of(runtime: Runtime, events: Sequence[Event]) -> list[Delivery]:
         else:
             found += [_delivery(who, event, row) for row in of_leaf.get(leaf, ())]
     return found
+
+
+def received_by(runtime: Runtime, event: Event) -> dict[str, Any]:
+    """Who receives data, and where they are processed, as the version of the purpose said that was answered."""
+    releases = runtime.published.purposes.get(event.item, ()) if event.kind == Kind.PURPOSE else ()
+    said: dict[str, Any] = next((json.loads(r.definition) for r in releases if str(r.version) == event.version), {})
+    parties = runtime.catalog.parties
+    known = [parties.get(key, Party(key, name=key)) for key in said.get("recipients", ())]
+    recipients = [{"key": party.key, "name": party.name, "country": party.country} for party in known]
+    return {"recipients": recipients, "locations": said.get("locations", [])}
 
 
 def _delivery(who: Audiences, event: Event, row: Row) -> Delivery:

@@ -24,7 +24,7 @@ from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
 from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
 from consentkit.core.times import not_ahead, rfc3339, to_us
-from consentkit.kit_deliveries import deliveries_of
+from consentkit.kit_deliveries import deliveries_of, received_by
 from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
@@ -125,8 +125,9 @@ class Answers:
         """What a person keeps: the last answer to each item, with version, notice, event id and proof.
 
         `proof` (c2sp.org/tlog-proof@v1) verifies without the ledger, `log_key` is the key for it. An answer that
-        is not sealed yet has `sealed` false and no proof. On SQLite what is pending is sealed first. `deliveries`:
-        to whom the answer was delivered and when, and where it is pending.
+        is not sealed yet has `sealed` false and no proof. On SQLite what is pending is sealed first. `recipients`
+        and `locations` are those of the version that was answered; `deliveries`: to whom the answer was delivered
+        and when, and where it is pending.
         """
         catalog, consents = self.runtime.catalog, self.of(subject, tenant=tenant)
         events = self.ledger.of_subject(subject, tenant=tenant) if subject is not None else []
@@ -150,6 +151,7 @@ class Answers:
                     "status": str(consents.status_of(e)),
                     "proof": proof,
                     "sealed": proof is not None,
+                    **received_by(self.runtime, e),
                     "deliveries": [d.json for d in told if d.event_id == e.event_id],
                 }
                 for e, proof in zip(last.values(), self.ledger.proofs(list(last.values())), strict=True)

@@ -36,11 +36,6 @@ class Audiences:
         """Addresses by party."""
         return {party.key: party.webhook for party in self.catalog.parties.values() if party.webhook}
 
-    @cached_property
-    def everybody(self) -> frozenset[str]:
-        """Whoever receives anything."""
-        return frozenset(r for purpose in self.published.purposes for r in self.of_purpose(purpose, 0, _FAR))
-
     def of_purpose(self, purpose: str, first: int, last: int) -> frozenset[str]:
         """The recipients of a purpose in its versions from one to another, both included."""
         versions = self._versions.get(purpose, ())
@@ -58,52 +53,72 @@ class Audiences:
         """The recipients of these purposes in any version, with a webhook or without."""
         return frozenset(r for purpose in purposes for r in self.of_purpose(purpose, 0, _FAR))
 
-    def told(self, event: Event) -> tuple[str, ...]:
-        """The parties that an event concerns and that can be told, sorted."""
+    def told(self, event: Event) -> Mapping[str, tuple[str, ...]]:
+        """The parties that an event concerns and that can be told, sorted, each with the purposes it is about."""
         rule = rule_of(event.kind, event.action, event.item)
-        return () if rule is None else tuple(sorted(rule.concerns(self, event) & self.webhooks.keys()))
+        if rule is None:
+            return {}
+        last = int(event.version) if event.kind == Kind.PURPOSE and event.version else _FAR
+        first = last if event.kind == Kind.PURPOSE and event.action in GRANTING else 0
+        found: dict[str, list[str]] = {}
+        for purpose in sorted(rule.purposes(self, event)):
+            for recipient in self.of_purpose(purpose, first, last) & self.webhooks.keys():
+                found.setdefault(recipient, []).append(purpose)
+        return {recipient: tuple(found[recipient]) for recipient in sorted(found)}
+
+    def judged(self, event: Event, purposes: Iterable[str]) -> tuple[str, ...]:
+        """Those of the purposes that can be asked about; one that is asked for one thing at a time only for a thing."""
+        known = (p for key in sorted(purposes) if (p := self.catalog.purposes.get(key)) is not None)
+        return tuple(p.key for p in known if event.scope or not p.scoped)
+
+    def allowed(self, recipient: str, purposes: Iterable[str], may: Mapping[str, bool]) -> dict[str, bool]:
+        """Whether a recipient may go on, by purpose. `may`: what the gate says; who is no recipient now may not."""
+        known = self.catalog.purposes
+        return {
+            key: key in known and recipient in known[key].recipients and may[key]
+            for key in purposes
+            if key in may or key not in known
+        }
 
 
-Concerns = Callable[[Audiences, Event], frozenset[str]]
+Purposes = Callable[[Audiences, Event], Iterable[str]]
 
 
-def of_purpose(audiences: Audiences, event: Event) -> frozenset[str]:
-    """The recipients of the purpose that was answered."""
-    version = int(event.version) if event.version else _FAR
-    first = version if event.action in GRANTING else 0
-    return audiences.of_purpose(event.item, first, version)
+def the_one(_audiences: Audiences, event: Event) -> Iterable[str]:
+    """The purpose that was answered."""
+    return (event.item,)
 
 
-def of_policy(audiences: Audiences, event: Event) -> frozenset[str]:
-    """The recipients of the purposes that stop without this policy."""
-    purposes = (p.key for p in audiences.catalog.purposes.values() if event.item in p.policies)
-    return frozenset(r for key in purposes for r in audiences.of_purpose(key, 0, _FAR))
+def of_policy(audiences: Audiences, event: Event) -> Iterable[str]:
+    """The purposes that stop without this policy."""
+    return (p.key for p in audiences.catalog.purposes.values() if event.item in p.policies)
 
 
-def of_signal(audiences: Audiences, event: Event) -> frozenset[str]:
-    """The recipients of the purposes that heed this signal."""
-    purposes = (p.key for p in audiences.catalog.purposes.values() if event.item in p.signals)
-    return frozenset(r for key in purposes for r in audiences.of_purpose(key, 0, _FAR))
+def of_signal(audiences: Audiences, event: Event) -> Iterable[str]:
+    """The purposes that heed this signal."""
+    return (p.key for p in audiences.catalog.purposes.values() if event.item in p.signals)
 
 
-def of_deletion(audiences: Audiences, event: Event) -> frozenset[str]:
-    """The recipients of the purposes whose data have to be deleted."""
-    return audiences.of_purposes(purposes_of(json.loads(event.body)))
+def of_deletion(_audiences: Audiences, event: Event) -> Iterable[str]:
+    """The purposes whose data have to be deleted."""
+    return purposes_of(json.loads(event.body))
 
 
-def everybody(audiences: Audiences, _event: Event) -> frozenset[str]:
-    """Whoever receives anything."""
-    return audiences.everybody
+def every_one(audiences: Audiences, _event: Event) -> Iterable[str]:
+    """Every purpose there ever was: all who receive anything are told."""
+    return audiences.published.purposes
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Events that are told. `item` None: any. `name`: the message's type, by default `<prefix>.<action>`."""
+    """Events that are told to the recipients of these purposes. `item` None: any. `name`: the message's type, by
+    default `<prefix>.<action>`.
+    """
 
     prefix: str
     kind: Kind
     actions: frozenset[Action]
-    concerns: Concerns
+    purposes: Purposes
     item: str | None = None
     name: str | None = None
 
@@ -113,12 +128,12 @@ class Rule:
 
 
 RULES = (
-    Rule("consent", Kind.PURPOSE, ANSWERS, of_purpose),
+    Rule("consent", Kind.PURPOSE, ANSWERS, the_one),
     Rule("policy", Kind.POLICY, ANSWERS, of_policy),
     Rule("signal", Kind.SIGNAL, ANSWERS, of_signal),
-    Rule("subject", Kind.SUBJECT, ANSWERS, everybody, item=RESTRICTION),
-    Rule("subject", Kind.SUBJECT, ANSWERS, everybody, item=OBJECTION),
-    Rule("subject", Kind.SUBJECT, frozenset({Action.ERASED}), everybody, item="subject"),
+    Rule("subject", Kind.SUBJECT, ANSWERS, every_one, item=RESTRICTION),
+    Rule("subject", Kind.SUBJECT, ANSWERS, every_one, item=OBJECTION),
+    Rule("subject", Kind.SUBJECT, frozenset({Action.ERASED}), every_one, item="subject"),
     Rule(
         "subject",
         Kind.SUBJECT,
@@ -145,8 +160,11 @@ def type_of(event: Event) -> str:
     return rule.type_of(event.action)
 
 
-def payload(event: Event, subject: str) -> str:
-    """The message about a sealed event: JSON. It says what was answered, not how, nor by whom, nor anything else."""
+def payload(event: Event, subject: str, allowed: Mapping[str, bool]) -> str:
+    """The message about a sealed event: JSON. It says what was answered, not how, nor by whom, nor anything else.
+
+    `allowed`: by purpose, whether the recipient may go on; a yes alone is not enough where a guardian's is wanting.
+    """
     said = json.loads(event.body)
     data: dict[str, Any] = {
         "event_id": event.event_id,
@@ -156,6 +174,7 @@ def payload(event: Event, subject: str) -> str:
         "expires_at": None if said.get("expires_us") is None else rfc3339(said["expires_us"]),
         "leaf_index": event.leaf_index,
         **{name: said[name] for name in ("reason", "continues", "purposes") if name in said},
+        "allowed": dict(allowed),
     }
     whole = {"type": type_of(event), "timestamp": rfc3339(to_us(event.recorded_at)), "data": data}
     return json.dumps(whole, separators=(",", ":"))

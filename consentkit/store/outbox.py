@@ -8,7 +8,7 @@ destroy the event, while a recipient still has to be told.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from consentkit.core.propagation import Audiences, payload
@@ -38,6 +38,11 @@ _EVERY_KEPT = f"SELECT bucket, subject_key FROM {_P}kept_id"
 _DROP_KEPT = f"DELETE FROM {_P}kept_id WHERE bucket = ? AND subject_key = ? AND NOT EXISTS ({sql.UNQUEUED})"
 
 
+Judge = Callable[[str, Sequence[str], str], Mapping[str, bool]]
+"""Whether a subject's data may be processed now, by purpose, for one scope."""
+Message = tuple[str, bytes | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Queued:
     """What a run of the follower has done. `more`: sealed events are left over for the next one."""
@@ -58,9 +63,11 @@ def register(tx: Tx, parties: Iterable[str]) -> None:
 class Outbox:
     """Queues messages for recipients."""
 
-    def __init__(self, database: Database, reader: LedgerReader, keyed: Keyed, audiences: Audiences) -> None:
+    def __init__(
+        self, database: Database, reader: LedgerReader, keyed: Keyed, audiences: Audiences, judge: Judge
+    ) -> None:
         self._database, self._reader, self._keyed = database, reader, keyed
-        self._audiences = audiences
+        self._audiences, self._judge = audiences, judge
 
     def queue(self, now_us: int) -> Queued:
         """Queue what was sealed since the last run. Any number may run at once. Raises StoreUnavailable."""
@@ -71,8 +78,12 @@ class Outbox:
             if not page:
                 break
             last = page[-1].leaf_index or 0
-            events = [event for event in page if isinstance(event, Event)]
-            rows = self._database.read(lambda tx, e=events: self._rows(tx, e, since, now_us))  # type: ignore[misc]
+            rows = [
+                (recipient, event.leaf_index, PENDING if sealed else UNADDRESSED, now_us, sealed)
+                for event in page
+                if isinstance(event, Event)
+                for recipient, sealed in self.messages(event, since)
+            ]
             if not self._database.write(lambda tx, a=at, z=last, r=rows: _put(tx, a, z, r)):  # type: ignore[misc]
                 return Queued(queued, True)
             at, queued = last, queued + len(rows)
@@ -100,39 +111,31 @@ class Outbox:
             return known
         return self._database.write(work)
 
-    def _rows(
-        self, tx: Tx, events: Sequence[Event], since: Mapping[str, int], now_us: int
-    ) -> list[tuple[object, ...]]:
-        rows: list[tuple[object, ...]] = []
-        for event in events:
-            told = [r for r in self._audiences.told(event) if since.get(r, 0) <= (event.leaf_index or 0)]
-            if told and not of_tenant(event):
-                rows += self._messages(tx, event, told, now_us)
-        return rows
+    def messages(self, event: Event, since: Mapping[str, int] | None = None) -> Iterator[Message]:
+        """Recipients and what each is sent about a sealed event, as it is kept; None when the subject's id is gone.
 
-    def _messages(
-        self, tx: Tx, event: Event, told: Sequence[str], now_us: int
-    ) -> Iterator[tuple[object, ...]]:
-        text = self.message(tx, event)
-        for recipient in told:
-            sealed = None if text is None else self.sealed(recipient, event, text)
-            yield recipient, event.leaf_index, UNADDRESSED if text is None else PENDING, now_us, sealed
-
-    def message(self, tx: Tx, event: Event) -> str | None:
-        """What a recipient is sent about a sealed event; None when the subject's id is gone.
-
-        The id is in the mapping, or it was kept when an erasure hid it.
+        `since`: from which leaf on each is told.
         """
-        where = (bucket_of_event(event.event_id), bytes.fromhex(json.loads(event.body)["subject_key"]))
-        if found := tx.run(_SUBJECT, where):
-            return payload(event, found[0][0])
-        if kept := tx.run(_KEPT, where):
-            return payload(event, self._keyed.unseal(bytes(kept[0][0]), where[1].hex()))
-        return None
+        leaf, body = event.leaf_index or 0, json.loads(event.body)
+        told = {r: p for r, p in self._audiences.told(event).items() if (since or {}).get(r, 0) <= leaf}
+        if not told or of_tenant(event):
+            return
+        subject = self._subject(bucket_of_event(event.event_id), bytes.fromhex(body["subject_key"]))
+        if subject is None:
+            yield from ((recipient, None) for recipient in told)
+            return
+        asked = self._audiences.judged(event, {key for purposes in told.values() for key in purposes})
+        may = self._judge(subject, asked, event.scope)
+        for recipient, purposes in told.items():
+            text = payload(event, subject, self._audiences.allowed(recipient, purposes, may))
+            yield recipient, self._keyed.seal(text, bound_to(recipient, event.event_id))
 
-    def sealed(self, recipient: str, event: Event, text: str) -> bytes:
-        """A message as it is kept until it is delivered."""
-        return self._keyed.seal(text, bound_to(recipient, event.event_id))
+    def _subject(self, bucket: int, key: bytes) -> str | None:
+        """The host's id: in the mapping, or kept when an erasure hid it."""
+        if found := self._database.read(lambda tx: tx.run(_SUBJECT, (bucket, key))):
+            return str(found[0][0])
+        kept = self._database.read(lambda tx: tx.run(_KEPT, (bucket, key)))
+        return self._keyed.unseal(bytes(kept[0][0]), key.hex()) if kept else None
 
     def _forget_ids(self) -> None:
         """Wipe the kept ids of those whose last messages are queued."""

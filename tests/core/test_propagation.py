@@ -63,15 +63,15 @@ NOW = audiences(["mailer", "crm", "printer"])
 @pytest.mark.parametrize("action", sorted(ANSWERS))
 def test_an_answer_about_a_purpose_is_told_to_its_recipients(action: Action) -> None:
     said = event(Kind.PURPOSE, action)
-    assert NOW.told(said) == ("crm", "mailer")
+    assert NOW.told(said) == {"crm": ("news",), "mailer": ("news",)}
     assert type_of(said) == f"consent.{action}"
 
 
 @pytest.mark.parametrize("action", sorted(set(Action) - ANSWERS))
 def test_what_is_no_answer_is_told_to_nobody(action: Action) -> None:
-    assert NOW.told(event(Kind.PURPOSE, action)) == ()
-    assert NOW.told(event(Kind.POLICY, action, "terms")) == ()
-    assert NOW.told(event(Kind.ANNOUNCEMENT, action, "terms")) == ()
+    assert not NOW.told(event(Kind.PURPOSE, action))
+    assert not NOW.told(event(Kind.POLICY, action, "terms"))
+    assert not NOW.told(event(Kind.ANNOUNCEMENT, action, "terms"))
     with pytest.raises(LookupError):
         type_of(event(Kind.PURPOSE, action))
 
@@ -92,7 +92,7 @@ def test_what_is_no_answer_is_told_to_nobody(action: Action) -> None:
 )
 def test_the_table(kind: Kind, action: Action, item: str, told: tuple[str, ...], name: str) -> None:
     said = event(kind, action, item, None)
-    assert NOW.told(said) == told
+    assert tuple(NOW.told(said)) == told
     assert type_of(said) == name
 
 
@@ -114,25 +114,36 @@ class TestRecipientsThatChange:
 
     @pytest.mark.parametrize("action", sorted(GRANTING - {Action.ACCEPTED}))
     def test_a_yes_is_told_to_those_of_its_version(self, action: Action) -> None:
-        told = [self.who.told(event(Kind.PURPOSE, action, version=str(n))) for n in (1, 2, 3)]
+        told = [tuple(self.who.told(event(Kind.PURPOSE, action, version=str(n)))) for n in (1, 2, 3)]
         assert told == [("mailer",), ("crm", "mailer"), ("crm",)]
 
     @pytest.mark.parametrize("action", sorted(ANSWERS - GRANTING))
     def test_a_no_is_told_to_everybody_who_may_hold_something(self, action: Action) -> None:
-        told = [self.who.told(event(Kind.PURPOSE, action, version=str(n))) for n in (1, 2, 3)]
+        told = [tuple(self.who.told(event(Kind.PURPOSE, action, version=str(n)))) for n in (1, 2, 3)]
         assert told == [("mailer",), ("crm", "mailer"), ("crm", "mailer")]
 
     def test_an_erasure_too(self) -> None:
-        assert self.who.told(event(Kind.SUBJECT, Action.ERASED, "subject")) == ("crm", "mailer", "maps")
+        told = self.who.told(event(Kind.SUBJECT, Action.ERASED, "subject"))
+        assert told == {"crm": ("news",), "mailer": ("news",), "maps": ("ads",)}
 
     def test_a_purpose_that_was_never_published_concerns_nobody(self) -> None:
-        assert self.who.told(event(Kind.PURPOSE, Action.GIVEN, "unknown")) == ()
+        assert not self.who.told(event(Kind.PURPOSE, Action.GIVEN, "unknown"))
+
+    def test_who_is_none_any_more_may_not_go_on(self) -> None:
+        """Whatever the gate says: that is about those who receive something now."""
+        said = event(Kind.PURPOSE, Action.WITHDRAWN, version="3")
+        told = self.who.told(said)
+        assert self.who.judged(said, told["mailer"]) == ("news",)
+        assert self.who.allowed("mailer", told["mailer"], {"news": True}) == {"news": False}
+        assert self.who.allowed("crm", told["crm"], {"news": True}) == {"news": True}
+        assert self.who.allowed("crm", told["crm"], {"news": False}) == {"news": False}
+        assert self.who.allowed("crm", ["gone"], {}) == {"gone": False}
 
 
 class TestPayload:
     def test_it_says_what_was_answered_and_nothing_about_how(self) -> None:
         said = event(Kind.PURPOSE, Action.GIVEN, expires_us=1_800_000_000_000_000)
-        assert json.loads(payload(said, "u-42")) == {
+        assert json.loads(payload(said, "u-42", {"news": True})) == {
             "type": "consent.given",
             "timestamp": "2026-01-02T03:04:05.000000Z",
             "data": {
@@ -146,16 +157,17 @@ class TestPayload:
                 "effective_at": "2026-01-02T03:04:05.000000Z",
                 "expires_at": "2027-01-15T08:00:00.000000Z",
                 "leaf_index": 7,
+                "allowed": {"news": True},
             },
         }
 
     def test_an_erasure_says_why_and_a_renamed_answer_what_it_continues(self) -> None:
         erased = event(Kind.SUBJECT, Action.ERASED, "subject", None, reason="renamed", leaves="1-3")
-        assert json.loads(payload(erased, "u-1"))["data"]["reason"] == "renamed"
-        assert "leaves" not in payload(erased, "u-1")
+        assert json.loads(payload(erased, "u-1", {}))["data"]["reason"] == "renamed"
+        assert "leaves" not in payload(erased, "u-1", {})
         carried = event(Kind.PURPOSE, Action.GIVEN, continues="0192aa5c")
-        assert json.loads(payload(carried, "u-1"))["data"]["continues"] == "0192aa5c"
+        assert json.loads(payload(carried, "u-1", {}))["data"]["continues"] == "0192aa5c"
 
     def test_the_longest_one_is_below_20_kilobytes(self) -> None:
         long = event(Kind.PURPOSE, Action.GIVEN, "n" * 200, "9" * 15)
-        assert len(payload(long, "\U0001f600" * 256)) < 20_000  # 1024 bytes is the longest id of the API
+        assert len(payload(long, "\U0001f600" * 256, {})) < 20_000  # 1024 bytes is the longest id of the API

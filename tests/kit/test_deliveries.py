@@ -21,7 +21,7 @@ from receiving import (
 )
 from standardwebhooks import WebhookVerificationError
 
-from consentkit import ChoiceRejected
+from consentkit import Age, ChoiceRejected, MinorRules
 from consentkit.core.catalog import Catalog, Party, Policy, PolicyVersion, Purpose
 from consentkit.core.catalog_rules import build
 from consentkit.core.propagation import payload
@@ -130,7 +130,7 @@ class Delivering(Suite):
         drain(self.sealed(kit))
         event = kit.ledger.event(given.event_id)
         assert event is not None
-        assert mailer.messages[0].body.decode() == payload(event, "u-1")
+        assert mailer.messages[0].body.decode() == payload(event, "u-1", {"news": True})
 
     def test_a_restriction_and_an_erasure_are_told_to_everybody(
         self, kit: Kit, mailer: Receiver, crm: Receiver
@@ -181,6 +181,85 @@ class Delivering(Suite):
         assert (first.queued, first.more) == (20, True)
         drain(another())
         assert [message.json["data"]["leaf_index"] for message in mailer.messages] == list(range(23))
+
+    # ------------------------------------------------------------ whether a recipient may go on
+
+    def allowed(self, receiver: Receiver) -> list[tuple[str, dict[str, bool]]]:
+        return [(message.json["type"], message.json["data"]["allowed"]) for message in receiver.messages]
+
+    def test_each_message_says_whether_its_recipient_may_go_on(
+        self, kit: Kit, mailer: Receiver, crm: Receiver
+    ) -> None:
+        for verb in (lambda: kit.give("u-1", ["news", "stats"]), lambda: kit.withdraw("u-1", "news")):
+            verb()
+            drain(self.sealed(kit))
+        kit.restrict("u-1")
+        drain(self.sealed(kit))
+        assert self.allowed(mailer) == [
+            ("consent.given", {"news": True}),
+            ("consent.withdrawn", {"news": False}),
+            ("subject.restricted", {"news": False}),
+        ]
+        assert self.allowed(crm)[-1] == ("subject.restricted", {"news": False, "stats": False})
+
+    def test_it_is_what_holds_when_the_message_is_made(self, kit: Kit, mailer: Receiver) -> None:
+        """A yes that was withdrawn before it could be told never says yes, nor does one that is sent again."""
+        (given,) = kit.give("u-1", "news")
+        kit.withdraw("u-1", "news")
+        drain(self.sealed(kit))
+        kit.redeliver(given.event_id, "mailer")
+        drain(kit)
+        assert [may for _, may in self.allowed(mailer)] == [{"news": False}] * 3
+
+    def test_a_yes_is_not_enough_where_something_else_is_wanting(
+        self, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
+    ) -> None:
+        purposes = [
+            Purpose("letters", title="L", recipients=["mailer"], policies=["terms"]),
+            Purpose("books", title="B", recipients=["crm"], basis="legal_obligation"),
+            Purpose("quote", title="Q", recipients=["crm"], scoped=True),
+        ]
+        kit = another(catalogue(mailer.url, crm.url, purposes=purposes))
+        kit.give("u-1", "letters")
+        drain(self.sealed(kit))
+        kit.accept("u-1", "terms")
+        drain(self.sealed(kit))
+        kit.give("u-1", "quote", scope="comment:7")
+        drain(self.sealed(kit))
+        kit.erase("u-1")
+        drain(self.sealed(kit))
+        assert self.allowed(mailer) == [
+            ("consent.given", {"letters": False}),
+            ("policy.accepted", {"letters": True}),
+            ("subject.erased", {"letters": False}),
+        ]
+        assert self.allowed(crm) == [("consent.given", {"quote": True}), ("subject.erased", {"books": True})]
+
+    def test_a_childs_yes_that_waits_for_a_guardian_says_no(
+        self, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
+    ) -> None:
+        """Where the law wants both, the child's own answer is recorded first (France)."""
+        kit = another(catalogue(mailer.url, crm.url, minors=MinorRules()))
+        kit.learn("kid", age=Age(years=11), jurisdiction="FR")
+        kit.give("kid", "news")
+        drain(self.sealed(kit))
+        kit.give("kid", "news", actor="guardian:1", method="paper")
+        drain(self.sealed(kit))
+        assert [may for _, may in self.allowed(mailer)] == [{"news": False}, {"news": True}]
+
+    def test_a_loader_that_raises_holds_up_nobody_and_allows_nothing(
+        self, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
+    ) -> None:
+        kit = another(catalogue(mailer.url, crm.url, minors=MinorRules()))
+        kit.give("u-1", "news")
+        self.sealed(kit)
+
+        def broken(_subject: str) -> Age | None:
+            raise RuntimeError("the accounts cannot be read")
+
+        kit.facts.age = broken
+        assert drain(kit).delivered == 2
+        assert self.allowed(mailer) == [("consent.given", {"news": False})]
 
     # ------------------------------------------------------------ failures
 
@@ -456,6 +535,15 @@ class Delivering(Suite):
             ("Mailer", "delivered", False),
         ]
         assert answers["plain"] == []
+
+    def test_the_receipt_names_the_recipients_of_the_version_that_was_answered(
+        self, kit: Kit, another: Callable[..., Kit]
+    ) -> None:
+        kit.give("u-1", "news")
+        later = [Purpose("news", title="News", version=2, recipients=["crm"], locations=["EU"])]
+        (answer,) = another(catalogue(purposes=later)).receipt("u-1")["answers"]
+        assert ([r["name"] for r in answer["recipients"]], answer["locations"]) == (["CRM", "Mailer"], [])
+        assert answer["status"] == "outdated"
 
     def test_redelivery_repeats_the_message_under_its_id(
         self, kit: Kit, mailer: Receiver, crm: Receiver

@@ -33,8 +33,10 @@ def crm() -> Iterator[Receiver]:
 @pytest.fixture
 def kit(mailer: Receiver, crm: Receiver) -> ConsentKit:
     """The mailer answers, the crm is down."""
-    told = [replace(p, recipients=["mailer", "crm"]) if p.key == "newsletter" else p for p in PURPOSES]
-    parties = [Party("mailer", name="Mailer <1>", webhook=mailer.url), Party("crm", webhook=crm.url)]
+    facts = {"recipients": ["mailer", "crm"], "locations": ["EU", "US"]}
+    told = [replace(p, **facts) if p.key == "newsletter" else p for p in PURPOSES]  # type: ignore[arg-type]
+    mail = Party("mailer", name="Mailer <1>", country="DE", webhook=mailer.url)
+    parties = [mail, Party("crm", name="crm", webhook=crm.url)]
     return make_kit(purposes=told, parties=parties)
 
 
@@ -94,7 +96,14 @@ def test_the_receipt_names_them(app: Flask, kit: ConsentKit) -> None:
     client.post("/login", data={"user": "u-1"})
     (answer,) = client.get("/consent/receipt?format=json").json["answers"]  # type: ignore[index]
     assert told(answer["deliveries"]) == {"mailer": ("delivered", True), "crm": ("pending", False)}
+    assert answer["recipients"] == [
+        {"key": "crm", "name": "crm", "country": ""},
+        {"key": "mailer", "name": "Mailer <1>", "country": "DE"},
+    ]
+    assert answer["locations"] == ["EU", "US"]
     page = client.get("/consent/receipt", headers=HTML).text
+    assert "Recipients: crm, Mailer &lt;1&gt; (DE)<br>" in page
+    assert "Where data is processed: EU, US<br>" in page
     times = {d["recipient"]: d["delivered_at"] or d["since"] for d in answer["deliveries"]}
     assert f'Delivered to Mailer &lt;1&gt;: <time datetime="{times["mailer"]}">' in page
     assert f'Not confirmed yet by crm, since <time datetime="{times["crm"]}">' in page
