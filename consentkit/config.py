@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from consentkit.core.errors import ConsentKitError
+from consentkit.core.verification import is_public_address
 from consentkit.core.webhooks import Secrets, Webhooks
 
 PREFIX = "CONSENTKIT_"
@@ -34,6 +35,9 @@ class Settings:
 
     url_prefix: str = "/consent"
     """Where the pages, the banner's endpoint and the API live."""
+
+    base_url: str | None = None
+    """The public address of the app, such as `https://shop.example`, for links in messages to guardians."""
 
     cookie_domain: str | None = None
     """A domain for the visitor cookie, to share it among subdomains; without it only this host sees it."""
@@ -70,6 +74,11 @@ class Settings:
         if not isinstance(prefix, str) or not prefix.startswith("/") or prefix.endswith("/"):
             raise ConsentKitError(
                 "CONSENTKIT_URL_PREFIX begins with / and does not end with one, such as /consent"
+            )
+        if settings.base_url is not None and not is_public_address(settings.base_url):
+            raise ConsentKitError(
+                "CONSENTKIT_BASE_URL is the public address of the app, such as https://shop.example; "
+                "http is for this machine only"
             )
         if settings.cookie_guard not in COOKIE_GUARDS:
             raise ConsentKitError(f"CONSENTKIT_COOKIE_GUARD is one of {', '.join(COOKIE_GUARDS)}")

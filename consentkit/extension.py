@@ -31,14 +31,27 @@ from consentkit.core.catalog_rules import build
 from consentkit.core.errors import ConsentKitError, ConsentMissing, SchemaOutdated, StoreUnavailable
 from consentkit.core.minors import Age
 from consentkit.core.places import RegimeRule
+from consentkit.core.verification import Verifier
+from consentkit.guardians.setup import GuardianSetup
 from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load, read_texts
 from consentkit.runtime import Keys, Runtime
-from consentkit.web import assets, checks, cookie_guard, gates, markup, opt_out, problems, sign_in
+from consentkit.web import (
+    assets,
+    checks,
+    cookie_guard,
+    gates,
+    guardian_session,
+    markup,
+    opt_out,
+    problems,
+    sign_in,
+)
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
 from consentkit.web.current import forget
+from consentkit.web.identity import signing_keys
 from consentkit.web.state import Loaders, State, current_state, register
 
 EMBEDDED = "consentkit.sqlite3"
@@ -68,6 +81,7 @@ class ConsentKit(Kit):
         exceptions: Iterable[ExceptionGround] = (),
         catalog: Catalog | None = None,
         engine: Callable[[], Engine] | None = None,
+        verifiers: Iterable[Verifier] = (),
     ) -> None:
         self._catalog = catalog or build(
             purposes=purposes,
@@ -85,6 +99,13 @@ class ConsentKit(Kit):
         self._runtimes: WeakKeyDictionary[Flask, Runtime] = WeakKeyDictionary()
         self._loaders = Loaders()
         self.facts = FactSources(in_request=has_request_context)
+        self.guardian = GuardianSetup(
+            pages=lambda: guardian_session.pages_address(self._app()),
+            keys=lambda: signing_keys(self._app()),
+            asker=guardian_session.asker,
+        )
+        for verifier in verifiers:
+            self.add_verifier(verifier)
         if app is not None:
             self.init_app(app)
 
@@ -139,6 +160,11 @@ class ConsentKit(Kit):
             "and with several apps use app.app_context()"
         )
 
+    def _app(self) -> Flask:
+        """The app whose runtime that is."""
+        runtime = self.runtime
+        return next(app for app, known in self._runtimes.items() if known is runtime)
+
     @property
     def catalog(self) -> Catalog:
         """What is asked."""
@@ -156,6 +182,14 @@ class ConsentKit(Kit):
     def locale_loader(self, function: F) -> F:
         """The callback that gives the locale of the host's page; the site's default locale without it."""
         self._loaders.locale = function
+        return function
+
+    def limiter(self, function: F) -> F:
+        """The callback that stops floods: `(subject or None, endpoint)` -> True, or seconds to wait (429).
+
+        Asked before an answer is recorded over HTTP; never for a no of somebody who is known.
+        """
+        self._loaders.limiter = function
         return function
 
     def age_loader(self, function: Callable[[str], Age | None]) -> Callable[[str], Age | None]:

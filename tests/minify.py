@@ -17,6 +17,7 @@ SOURCES = (
     "pages.css",
     "notices.css",
     "policies.css",
+    "guardian.css",
 )
 
 

@@ -10,8 +10,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
 
 from consentkit.core.terms import Assurance
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_public_address(url: object) -> bool:
+    """Whether a text is an https address with a host and nothing odd; http only on this machine."""
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable() or set(url) & set(" \\@#?"):
+        return False
+    try:
+        parts, _ = urlsplit(url), urlsplit(url).port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or _is_here(parts))
+
+
+def _is_here(parts: SplitResult) -> bool:
+    return parts.scheme == "http" and parts.hostname in LOOPBACK
 
 
 class GuardianMethod(StrEnum):

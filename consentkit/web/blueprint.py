@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from consentkit.web import acceptance, age, announcements, archive, asking, choices, once, pages
+from consentkit.web import acceptance, age, announcements, archive, asking, choices, guardian, once, pages
 from consentkit.web.state import BLUEPRINT, current_state
 
 YEAR_S = 365 * 24 * 3600
@@ -31,6 +31,12 @@ def blueprint(url_prefix: str) -> Blueprint:
     made.add_url_rule("/policies/<key>/<version>/diff", "changes", _changes)
     made.add_url_rule("/accept/<key>", "accept", _accept, methods=["GET", "POST"])
     made.add_url_rule("/age", "age", _age, methods=["GET", "POST"])
+    made.add_url_rule("/guardian", "guardian", _guardian, methods=["GET", "POST"])
+    made.add_url_rule("/guardian/<token>", "guardian_link", _guardian_link)
+    made.add_url_rule("/guardian/receipt", "guardian_receipt", lambda: guardian.receipt(current_state()))
+    made.add_url_rule("/guardian/export", "guardian_export", lambda: guardian.export(current_state()))
+    made.add_url_rule("/guardian/callback/<name>", "guardian_callback", _guardian_callback, methods=["POST"])
+    made.add_url_rule("/link", "link", _link, methods=["GET", "POST"])
     made.add_url_rule("/announcements", "announcements", _announcements, methods=["GET", "POST"])
     return made
 
@@ -60,6 +66,24 @@ def _announcements() -> Response:
 def _age() -> Response:
     state = current_state()
     return age.answer(state) if request.method == "POST" else age.show(state)
+
+
+def _guardian() -> Response:
+    state = current_state()
+    return guardian.answer(state) if request.method == "POST" else guardian.show(state)
+
+
+def _guardian_link(token: str) -> Response:
+    return guardian.open_link(current_state(), token)
+
+
+def _guardian_callback(name: str) -> Response:
+    return guardian.callback(current_state(), name)
+
+
+def _link() -> Response:
+    state = current_state()
+    return linking.answer(state) if request.method == "POST" else linking.show(state)
 
 
 def _accept(key: str) -> Response:

@@ -65,6 +65,13 @@ def forget_identity() -> None:
     request.environ.pop(_MEMO, None)
 
 
+def leave_visitor() -> None:
+    """From here on in this request only the account is asking."""
+    known = request.environ.get(_MEMO)
+    if isinstance(known, Identity):
+        request.environ[_MEMO] = Identity(known.account, None)
+
+
 def become(visitor: str) -> None:
     """From here on in this request the visitor with this id is asking."""
     request.environ[_MEMO] = Identity(None, visitor)
@@ -88,6 +95,13 @@ def hint(state: State, response: Response, value: str) -> None:
 def forget_hint(state: State, response: Response) -> None:
     """Drop it: the script asks the server again."""
     response.delete_cookie(HINT, path="/", domain=state.settings.cookie_domain, secure=request.is_secure)
+
+
+def forget_visitor(state: State, response: Response) -> None:
+    """Drop the visitor's cookie: this browser is nobody's until somebody answers."""
+    name = cookie_name(state)
+    domain = None if name.startswith("__Host-") else state.settings.cookie_domain
+    response.delete_cookie(name, path="/", domain=domain, secure=request.is_secure, httponly=True)
 
 
 def announced_hint(state: State, response: Response, value: str) -> None:
