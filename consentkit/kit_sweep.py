@@ -169,7 +169,7 @@ class SweepVerbs(MinorVerbs):
         asked, done_us = requested(one.rows), confirmations(one.rows).get(HOST)
         if asked is None:
             return deletion(wanting, GUARDIAN_MISSING) if wanting else None
-        said = sweeping.body_of(tx, one, asked)
+        said = sweeping.body_of(tx, asked.event_id)
         before = purposes_of(said)
         if done_us is not None:
             again = {key for key, since in wanting.items() if key not in before or since > done_us}
@@ -205,7 +205,7 @@ def _open(tx: Tx, one: Child, told: Audiences) -> Deletion | None:
     asked = requested(one.rows)
     if asked is None:
         return None
-    said, done = sweeping.body_of(tx, one, asked), confirmations(one.rows)
+    said, done = sweeping.body_of(tx, asked.event_id), confirmations(one.rows)
     purposes = purposes_of(said)
     recipients = told.of_purposes(purposes) - sweeping.delivered_to(tx, one, asked)
     waiting = [who for who in (HOST, *sorted(recipients)) if who not in done]

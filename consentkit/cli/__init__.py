@@ -27,6 +27,7 @@ _COMMANDS = {
     "erase": "subjects",
     "notify": "policies",
     "announce": "policies",
+    "minors": "minors",
     "keys": "keys",
     "seal": "ledger",
     "verify": "ledger",

@@ -87,7 +87,7 @@ def wanting_since(purpose: str, rows: Sequence[Row], known_us: int) -> int:
     for row in rows:
         if row.kind != Kind.PURPOSE or row.item != purpose:
             continue
-        if row.actor == "invitation":
+        if row.actor.startswith("invitation"):
             moments.append(max(row.effective_us, row.expires_us or 0))
         elif row.actor.startswith("guardian:"):
             moments.append(row.effective_us)

@@ -13,6 +13,7 @@ from consentkit.core.record import VISITOR, Answer, Event, bucket_of
 from consentkit.core.sweeping import DELETION, MINOR
 from consentkit.core.view import Row
 from consentkit.store import sql
+from consentkit.store.clock import bucket_of_event
 from consentkit.store.database import Database, Rows, Tx
 from consentkit.store.deliveries import rows_of
 from consentkit.store.erasing import destroy_whole, erased
@@ -108,11 +109,11 @@ def had_before(tx: Tx, one: Child, refused: Row | None) -> bool:
     return bool(found) and (refused is None or found[0][0] < refused.event_id)
 
 
-def body_of(tx: Tx, one: Child, row: Row) -> dict[str, Any]:
-    """What an answer's event says."""
-    found = tx.run(_EVENT, (one.bucket, row.event_id))
+def body_of(tx: Tx, event_id: str) -> dict[str, Any]:
+    """What an event says; of one that carries another over to a new id, what that one says."""
+    found = tx.run(_EVENT, (bucket_of_event(event_id), event_id))
     said: dict[str, Any] = json.loads(found[0][0]) if found else {}
-    return said
+    return body_of(tx, said["continues"]) if "continues" in said else said
 
 
 def reminded_us(tx: Tx, one: Child) -> int:

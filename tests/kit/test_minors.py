@@ -495,6 +495,24 @@ class SweepSuite(Suite):
         assert kit.sweep_minors().required == 1  # the guardian's time is over, too
         assert [d.purposes for d in kit.unconfirmed_deletions()] == [("map", "news")]
 
+    def test_a_guardian_who_was_asked_has_time(self, kit: Kit, clock: ShiftedClock) -> None:
+        """Until the invitation is over, and `purge_after` from then."""
+        kit.guardian_mailer(lambda _invitation: None)
+        kit.guardian.pages = lambda: "https://shop.example/consent/guardian"
+        kit.learn("kid", age=Age(years=9))
+        clock.shift_us += 10 * DAY_US
+        kit.invite_guardian("kid", ["map"], contact="parent@example.org", method="email")
+        assert kit.decide("kid", "map").reason == "GUARDIAN_PENDING"
+        clock.shift_us += 5 * DAY_US
+        assert kit.sweep_minors().required == 1
+        assert [d.purposes for d in kit.unconfirmed_deletions()] == [("news",)]
+        clock.shift_us += (9 + 13) * DAY_US
+        assert kit.decide("kid", "map").reason == "GUARDIAN_REQUIRED"
+        assert kit.sweep_minors().required == 0
+        clock.shift_us += 2 * DAY_US
+        assert kit.sweep_minors().required == 1
+        assert [d.purposes for d in kit.unconfirmed_deletions()] == [("map", "news")]
+
     def test_a_guardian_answered(self, kit: Kit, clock: ShiftedClock) -> None:
         kit.learn("kid", age=Age(years=9))
         kit.give("kid", "news", actor="guardian:1")
@@ -547,6 +565,17 @@ class SweepSuite(Suite):
         assert kit.sweep_minors().required == 1
         assert [d.purposes for d in kit.unconfirmed_deletions()] == [("news",)]
         assert self.waiting(kit) == {"kid": ("host", "mailer", "printer")}
+
+    def test_another_id_takes_what_is_open_along(self, kit: Kit, clock: ShiftedClock) -> None:
+        kit.learn("kid", age=Age(years=9))
+        clock.shift_us += 15 * DAY_US
+        kit.sweep_minors()
+        kit.confirm_deleted("kid", by="mailer")
+        kit.rename("kid", "kid-7")
+        (found,) = kit.unconfirmed_deletions()
+        assert (found.subject, found.purposes) == ("kid-7", ("map", "news"))
+        assert found.waiting == ("host", "printer")
+        assert kit.sweep_minors() == Swept(1)
 
     def test_visitors_only_where_something_was_allowed(self, kit: Kit, clock: ShiftedClock) -> None:
         kit.declare_age(VISITOR, Age(years=9))
