@@ -103,6 +103,11 @@ class Visits(Replies):
                 return self._session(row, marks) if self.is_alive(row) else None
         return None
 
+    def locale_of(self, session: Session) -> str | None:
+        """The language in which the guardian was asked."""
+        row = self.find(session.invitation)
+        return row.body.locale if row is not None else None
+
     def text_of(self, session: Session) -> str:
         """A session as the browser keeps it."""
         return signed(session, self.setup.signing_keys(self.runtime.keyed))

@@ -15,7 +15,7 @@ from werkzeug.routing import BaseConverter
 from consentkit import logs
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
-from consentkit.web import api_catalog, api_feed, api_log, api_subjects
+from consentkit.web import api_catalog, api_feed, api_guardians, api_log, api_subjects
 from consentkit.web.api_request import Refused, call, checked_subject
 from consentkit.web.problems import problem
 from consentkit.web.state import BLUEPRINT, current_state
@@ -49,6 +49,7 @@ RESOURCES: Mapping[str, Resource] = {
     "/log-key": {"GET": Operation("read", api_log.log_key)},
     "/tile/<level>/<consentkit_anything:tile>": {"GET": Operation("read", api_log.tile)},
     "/decisions": {"POST": Operation("read", api_subjects.decisions)},
+    "/invitations": {"POST": Operation("write", api_guardians.invitations)},
 }
 
 SUBJECT: Resource = {"DELETE": Operation("erase", api_subjects.erase)}

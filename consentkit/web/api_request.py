@@ -75,6 +75,7 @@ class _RemoteKit(Kit):
         self._host = host
         age = _no_age if tenant and host.facts.age is not None else host.facts.age
         super().__init__(host.runtime, replace(host.facts, age=age, in_request=lambda: False))
+        self.guardian = replace(host.guardian, asker=tuple)
 
     @property
     def sender(self) -> Kit:

@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Regexp
 
 from consentkit.core.terms import Method
+from consentkit.core.verification import GuardianMethod
 
 SUBJECT_BYTES = 1024
 SUBJECTS = 1000
@@ -92,6 +93,17 @@ class AcceptanceSchema(AnswerSchema):
     """`PUT subjects/<subject>/policies/<policy>`."""
 
     action = fields.String(required=True, validate=OneOf(["accepted", "declined"]))
+
+
+class InvitationSchema(Schema):
+    """`POST invitations`."""
+
+    subject = fields.String(required=True, validate=_subject)
+    purposes = fields.List(fields.String(), required=True, validate=Length(min=1, max=50))
+    contact = fields.String(required=True, validate=Length(min=1, max=320))
+    method = fields.String(required=True, validate=OneOf([m.value for m in GuardianMethod]))
+    child = fields.String(load_default="", validate=Length(max=80))
+    locale = fields.String(validate=_pattern(LOCALE, "a BCP 47 tag such as en or zh-Hans"))
 
 
 class BatchSchema(Schema):

@@ -59,7 +59,7 @@ def show(state: State, *, alert: str = "", status: int = 200) -> Response:
 
 
 def answer(state: State) -> Response:
-    """`POST guardian`. Answers 422 for what is missing, 409 for a text that has changed, 410 for a link that is over."""
+    """`POST guardian`: 303; 422 where something is missing, 409 for a text that has changed, 410 for an old link."""
     if not same_origin():
         return problem(403, "cross-site", "Forbidden", "An answer has to come from this site's own pages.")
     decision = request.form.get("decision", "")
@@ -122,7 +122,7 @@ def _decide(state: State, desk: Desk, visit: Visit, decision: str) -> Response:
         desk.reply(visit, _reply(visit))
     else:
         desk.second(visit, agreed=decision == "confirm")
-    return private(make_response(redirect(_here(saved=1), 303)))
+    return private(make_response(redirect(_here(saved=1, locale=state.locale()), 303)))
 
 
 def _reply(visit: Visit) -> Reply:
@@ -156,7 +156,8 @@ def _lead_away(state: State, desk: Desk, visit: Visit) -> Response:
 
 
 def _enter(desk: Desk, session: Session) -> Response:
-    return private(remember(make_response(redirect(_here(), 303)), desk.text_of(session)))
+    here = _here(locale=desk.locale_of(session))
+    return private(remember(make_response(redirect(here, 303)), desk.text_of(session)))
 
 
 def _download(state: State, read: Callable[[Desk, Visit], dict[str, Any]], name: str) -> Response:

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from schemathesis.specs.openapi import checks
 
 import consentkit
-from consentkit import Party
+from consentkit import Age, MinorRules, Party, Site
 from consentkit.core.terms import Action, Basis, Kind, Method, Reason, Status
+from consentkit.core.verification import GuardianMethod
 from consentkit.web import api_catalog
 from consentkit.web.api import OF_SUBJECT, OF_SUBJECT_ITEM, RESOURCES, SUBJECT
-from consentkit.web.api_schemas import AcceptanceSchema, BatchSchema, ConsentSchema
+from consentkit.web.api_schemas import AcceptanceSchema, BatchSchema, ConsentSchema, InvitationSchema
 from tests.web.api_caller import BASE, Caller
 from tests.web.conftest import PURPOSES, make_app, make_kit
 
@@ -47,8 +48,13 @@ class Served(NamedTuple):
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
     told = [replace(p, recipients=["mailer"]) for p in PURPOSES]
-    kit = make_kit(purposes=told, parties=[Party("mailer", name="M", webhook="https://mailer.example/")])
-    app = make_app(kit, tmp_path_factory.mktemp("openapi"))
+    mailer = Party("mailer", name="M", webhook="https://mailer.example/", processor=True)
+    place = Site(name="Test", default_jurisdiction="DE")
+    kit = make_kit(purposes=told, parties=[mailer], minors=MinorRules(), site=place)
+    kit.guardian_mailer(lambda invitation: None)
+    app = make_app(kit, tmp_path_factory.mktemp("openapi"), CONSENTKIT_BASE_URL="https://shop.example")
+    with app.app_context():
+        kit.learn("kid", age=Age(years=9))
     caller = Caller(app, kit)
     event = caller.put("/subjects/u-1/policies/terms", {"action": "accepted"}).json["event"]
     known = {"purpose": "newsletter", "policy": "terms", "item": "analytics"}
@@ -107,11 +113,17 @@ def test_words_are_those_of_the_code() -> None:
     assert schemas["Standing"]["properties"]["status"]["enum"] == list(Status)
     purposes = schemas["Catalog"]["properties"]["purposes"]["items"]["properties"]
     assert purposes["basis"]["enum"] == list(Basis)
+    assert schemas["Invitation"]["properties"]["method"]["enum"] == list(GuardianMethod)
 
 
 @pytest.mark.parametrize(
     ("name", "schema"),
-    [("ConsentAnswer", ConsentSchema), ("PolicyAnswer", AcceptanceSchema), ("Batch", BatchSchema)],
+    [
+        ("ConsentAnswer", ConsentSchema),
+        ("PolicyAnswer", AcceptanceSchema),
+        ("Batch", BatchSchema),
+        ("Invitation", InvitationSchema),
+    ],
 )
 def test_bodies_have_the_fields_of_the_code(name: str, schema: Any) -> None:
     written = WRITTEN["components"]["schemas"][name]
@@ -148,6 +160,13 @@ def test_answers_are_as_described(served: Served, path: str, method: str) -> Non
         if known:
             parts = case.path_parameters or {}
             parts.update({name: value for name, value in served.known.items() if name in parts})
+            if path == "/invitations" and isinstance(case.body, dict):
+                case.body |= {
+                    "subject": "kid",
+                    "purposes": ["newsletter"],
+                    "contact": "a@b.example",
+                    "method": "email",
+                }
             if path == "/decisions" and isinstance(case.body, dict):
                 case.body["item"] = served.known["item"]
         case.headers["Authorization"] = f"Bearer {served.key}"

@@ -543,7 +543,7 @@ def test_a_link_that_is_over_stays_over(
     child.post("/ask")
     with later(kit, app, 15 * DAY_US):
         assert guardian.open(outbox[0].url).status_code == 410
-    assert guardian.open(outbox[0].url).status_code == 404
+    assert guardian.open(outbox[0].url).status_code == 410
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -567,7 +567,7 @@ def test_without_a_session_there_is_only_the_form_for_the_code(
     assert guardian.get(f"{PAGE}/receipt").status_code == 404
 
 
-@pytest.mark.parametrize("cookie", ["", "x", "a.b", "é", "x" * 5000])
+@pytest.mark.parametrize("cookie", ["", "x", "a.b", "é", "x" * 4000])
 def test_a_session_that_is_none(guardian: Browser, cookie: str) -> None:
     guardian.client.set_cookie(COOKIE, cookie, domain="shop.example", path=PAGE, secure=True)
     assert guardian.get(PAGE).status_code in (200, 404)
