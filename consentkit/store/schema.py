@@ -40,6 +40,11 @@ def _invitations(dialect: Dialect) -> Iterator[str]:
     yield from _made_in(3, dialect)
 
 
+def _audiences(dialect: Dialect) -> Iterator[str]:
+    """Indexes from a host's id, and of the ids that are hidden after an erasure: for audiences in SQL."""
+    yield from _made_in(4, dialect)
+
+
 def _made_in(step: int, dialect: Dialect) -> Iterator[str]:
     """What `store.tables` says is made in a step: tables, columns of older tables, indexes."""
     for table in metadata.sorted_tables:
@@ -198,6 +203,7 @@ STEPS: Mapping[int, Callable[[Dialect], Iterator[str]]] = {
     1: _tables_and_triggers,
     2: _deliveries,
     3: _invitations,
+    4: _audiences,
 }
 """What each step runs. A step that was released is never changed: add the next number below."""
 

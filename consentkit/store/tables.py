@@ -50,6 +50,15 @@ subject = _table(
     *(sa.Column("band", Text), sa.Column("minor_until_us", Big), sa.Column("jurisdiction", Text)),
     *(sa.Column("facts_us", Big), sa.Column("erased_us", Big)),
     sa.Index(PREFIX + "subject_of_key", "bucket", "subject_key", info=since(2)),
+    # A query of the host's knows ids and no bucket.
+    sa.Index(PREFIX + "subject_of_host", "tenant", "subject", info=since(4)),
+    sa.Index(
+        PREFIX + "subject_hidden",
+        *("bucket", "tenant", "subject"),
+        postgresql_where=sa.text("salt IS NULL"),
+        sqlite_where=sa.text("salt IS NULL"),
+        info=since(4),
+    ),
 )
 
 event = _table(
