@@ -7,7 +7,7 @@ The programs are taken from the first place that has them:
 * ``/usr/lib/postgresql/<newest>/bin`` (Debian), Homebrew, ``PATH``
 
 The server listens on a Unix socket in its own folder below ``/tmp`` (a socket's path has at most 107
-bytes) and on no port. Durability is off: measure nothing with it.
+bytes) and on no port. Durability is off: measure nothing with it, but with ``Server(durable=True)``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,18 @@ SETTINGS = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
 unix_socket_permissions = 0777
+max_connections = 60
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+THROWN_AWAY = """
 fsync = off
 synchronous_commit = off
 full_page_writes = off
-max_connections = 60
 shared_buffers = 32MB
-timezone = 'UTC'
-log_timezone = 'UTC'
+"""
+DURABLE = """
+shared_buffers = 256MB
 """
 
 
@@ -99,9 +104,10 @@ def _die_with_parent() -> None:
 
 
 class Server:
-    """Runs from ``Server()`` until ``stop()``."""
+    """Runs from ``Server()`` until ``stop()``. ``durable``: with fsync, as in production, to measure with."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._settings = SETTINGS + (DURABLE if durable else THROWN_AWAY)
         programs = find_programs()
         self._account = _account()
         self.folder = Path(tempfile.mkdtemp(prefix="ckpg-", dir="/tmp"))
@@ -185,7 +191,7 @@ class Server:
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stderr}")
         with (self._data / "postgresql.conf").open("a") as settings:
-            settings.write(SETTINGS.format(folder=self.folder))
+            settings.write(self._settings.format(folder=self.folder))
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
