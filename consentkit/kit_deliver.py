@@ -19,7 +19,8 @@ from consentkit.logs import log
 from consentkit.runtime import Runtime
 from consentkit.store.delivering import Deliverer, Head
 from consentkit.store.erasing import hide_confirmed
-from consentkit.store.outbox import Judge, Outbox, bound_to
+from consentkit.store.outbox import Judge, Outbox, Queued, bound_to
+from consentkit.store.publishing import read_published
 
 AT_ONCE = 16
 ROUND_S = 10.0
@@ -53,8 +54,12 @@ class Delivered:
 
 def deliver(runtime: Runtime, judge: Judge, connect: Connect, progress: Progress | None = None) -> Delivered:
     """Queue what was sealed since the last round, then send what is due. Raises StoreUnavailable."""
-    queued = outbox_of(runtime, judge).queue(runtime.clock.now())
     round_ = _Round(runtime, connect, progress)
+    queued = Queued(0, False)
+    if runtime.database.read(read_published) == runtime.published:
+        queued = outbox_of(runtime, judge).queue(runtime.clock.now())
+    else:  # whoever knows the new versions queues; what is queued already goes out all the same
+        round_.failed["catalogue"] = "another one was published since this process began: restart it"
     round_.run()
     return Delivered(queued.messages, round_.delivered, round_.failed, queued.more or round_.more)
 

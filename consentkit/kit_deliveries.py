@@ -25,7 +25,7 @@ from consentkit.store import deliveries
 from consentkit.store.database import Tx
 from consentkit.store.deliveries import Row
 from consentkit.store.delivering import Deliverer, send_again
-from consentkit.store.outbox import PENDING, of_tenant
+from consentkit.store.outbox import PENDING, of_tenant, told_since
 from consentkit.store.reading import SubjectState
 
 
@@ -182,7 +182,8 @@ class RecipientVerbs:
         leaf = event.leaf_index
         if leaf is None or leaf > runtime.database.read(deliveries.queued_up_to):
             raise ChoiceRejected("the event is not queued yet: `flask consent deliver` does that")
-        messages = dict(outbox_of(runtime, self._may).messages(event))
+        parties = {*runtime.database.read(told_since), *audiences(runtime).webhooks}
+        messages = dict(outbox_of(runtime, self._may).messages(event, dict.fromkeys(parties, 0)))
         chosen = {party: sealed for party, sealed in messages.items() if recipient in (None, party)}
         if not chosen:
             raise ChoiceRejected(f"the event does not concern {recipient or 'anybody who is told'}")
@@ -212,7 +213,7 @@ def deliveries_of(runtime: Runtime, events: Sequence[Event]) -> list[Delivery]:
     leaves = [event.leaf_index for event in told if event.leaf_index is not None]
 
     def look(tx: Tx) -> tuple[int, dict[str, int], list[Row]]:
-        return deliveries.queued_up_to(tx), deliveries.since(tx), deliveries.rows_of(tx, leaves)
+        return deliveries.queued_up_to(tx), told_since(tx), deliveries.rows_of(tx, leaves)
 
     upto, since, rows = runtime.database.read(look)
     of_leaf: dict[int, list[Row]] = {}
@@ -222,8 +223,8 @@ def deliveries_of(runtime: Runtime, events: Sequence[Event]) -> list[Delivery]:
     for event in told:
         leaf = event.leaf_index
         if leaf is None or leaf > upto:
-            at = event.leaf_index
-            keys = [r for r in who.told(event) if at is None or since.get(r, 0) <= at]
+            among = {*since, *who.webhooks}
+            keys = [r for r in who.told(event, among) if leaf is None or since.get(r, 0) <= leaf]
             found += [_delivery(who, event, Row(-1, key, PENDING)) for key in keys]
         else:
             found += [_delivery(who, event, row) for row in of_leaf.get(leaf, ())]
@@ -233,7 +234,9 @@ def deliveries_of(runtime: Runtime, events: Sequence[Event]) -> list[Delivery]:
 def received_by(runtime: Runtime, event: Event) -> dict[str, Any]:
     """Who receives data, and where they are processed, as the version of the purpose said that was answered."""
     releases = runtime.published.purposes.get(event.item, ()) if event.kind == Kind.PURPOSE else ()
-    said: dict[str, Any] = next((json.loads(r.definition) for r in releases if str(r.version) == event.version), {})
+    said: dict[str, Any] = next(
+        (json.loads(r.definition) for r in releases if str(r.version) == event.version), {}
+    )
     parties = runtime.catalog.parties
     known = [parties.get(key, Party(key, name=key)) for key in said.get("recipients", ())]
     recipients = [{"key": party.key, "name": party.name, "country": party.country} for party in known]

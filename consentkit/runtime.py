@@ -27,7 +27,7 @@ from consentkit.store.journal import JOURNAL_FILE, Journal
 from consentkit.store.keys import Keyed, load_key
 from consentkit.store.ledger import LedgerWriter
 from consentkit.store.log_keys import LogKeys, load_log_keys
-from consentkit.store.outbox import register
+from consentkit.store.outbox import register, retire
 from consentkit.store.reading import LedgerReader
 from consentkit.store.restoring import Lost, begin_new_log
 from consentkit.store.sealing import Progress, Sealed, Sealer
@@ -102,7 +102,7 @@ class Runtime:
     @cached_property
     def writer(self) -> LedgerWriter:
         """Appends."""
-        return LedgerWriter(self.database, self.keyed, self.clock, keeps_ids=bool(self._told))
+        return LedgerWriter(self.database, self.keyed, self.clock)
 
     @cached_property
     def reader(self) -> LedgerReader:
@@ -148,13 +148,11 @@ class Runtime:
 
     def _publish(self) -> list[publishing.Step]:
         """Parties with a webhook are told of what is recorded from now on, so they are entered first."""
-        if self._told:
-            self.database.write(lambda tx: register(tx, self._told))
-        return publishing.publish(self.catalog, self.database, self.clock.now())
-
-    @cached_property
-    def _told(self) -> tuple[str, ...]:
-        return tuple(party.key for party in self.catalog.parties.values() if party.webhook)
+        told = [party.key for party in self.catalog.parties.values() if party.webhook]
+        self.database.write(lambda tx: register(tx, told))
+        steps = publishing.publish(self.catalog, self.database, self.clock.now())
+        self.database.write(lambda tx: retire(tx, told))
+        return steps
 
     def plan(self) -> list[publishing.Step]:
         """What `publish` would change."""

@@ -53,16 +53,21 @@ class Audiences:
         """The recipients of these purposes in any version, with a webhook or without."""
         return frozenset(r for purpose in purposes for r in self.of_purpose(purpose, 0, _FAR))
 
-    def told(self, event: Event) -> Mapping[str, tuple[str, ...]]:
-        """The parties that an event concerns and that can be told, sorted, each with the purposes it is about."""
+    def told(self, event: Event, among: Iterable[str] | None = None) -> Mapping[str, tuple[str, ...]]:
+        """The parties that an event concerns, sorted, each with the purposes it is about.
+
+        `among`: who is told at all; by default those with a webhook.
+        """
         rule = rule_of(event.kind, event.action, event.item)
         if rule is None:
             return {}
-        last = int(event.version) if event.kind == Kind.PURPOSE and event.version else _FAR
+        version = event.version or ""
+        last = int(version) if event.kind == Kind.PURPOSE and version.isdecimal() else _FAR
         first = last if event.kind == Kind.PURPOSE and event.action in GRANTING else 0
+        listening = set(self.webhooks if among is None else among)
         found: dict[str, list[str]] = {}
         for purpose in sorted(rule.purposes(self, event)):
-            for recipient in self.of_purpose(purpose, first, last) & self.webhooks.keys():
+            for recipient in self.of_purpose(purpose, first, last) & listening:
                 found.setdefault(recipient, []).append(purpose)
         return {recipient: tuple(found[recipient]) for recipient in sorted(found)}
 
@@ -75,7 +80,7 @@ class Audiences:
         """Whether a recipient may go on, by purpose. `may`: what the gate says; who is no recipient now may not."""
         known = self.catalog.purposes
         return {
-            key: key in known and recipient in known[key].recipients and may[key]
+            key: may.get(key, False) and recipient in self._versions[key][-1][1]
             for key in purposes
             if key in may or key not in known
         }

@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A recipient: since which leaf it is told, what is open, and how the first open message stands."""
+    """A recipient: since which leaf it is told (-1: no more), what is open, how the first open message stands."""
 
     recipient: str
     since_leaf: int
@@ -75,16 +75,13 @@ def queued_up_to(tx: Tx) -> int:
     return -1 if place is None else place.position
 
 
-def since(tx: Tx) -> dict[str, int]:
-    """Since which leaf each recipient is told."""
-    return {recipient: leaf for recipient, leaf, _disabled in tx.run(_RECIPIENTS)}
-
-
 def standings(tx: Tx) -> list[Standing]:
-    """Every recipient there ever was, and what it waits for."""
+    """Who is told, or was and still waits, and for what."""
     found = []
     for recipient, leaf, disabled_us in tx.run(_RECIPIENTS):
         number, oldest_us, first = tx.run(_OPEN, (recipient,))[0]
+        if leaf < 0 and not number:
+            continue
         head = tx.run(_FIRST, (recipient, first)) if number else []
         found.append(Standing(recipient, leaf, disabled_us, number, oldest_us, *(head[0] if head else ())))
     return found

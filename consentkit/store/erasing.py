@@ -148,18 +148,17 @@ def hide_overdue(writer: LedgerWriter, now_us: int, deadline: Duration) -> int:
     erased_in = (
         f"SELECT tenant, subject, erased_us FROM {_P}subject WHERE bucket = ? AND erased_us IS NOT NULL"
     )
-    hidden = 0
+    hidden, told = 0, bool(writer.database.read(lambda tx: tx.run(sql.TOLD)))
     for bucket in range(BUCKETS):
         rows = writer.database.read(lambda tx, b=bucket: tx.run(f"{erased_in} AND salt IS NOT NULL", (b,)))  # type: ignore[misc]
         due = [(tenant, subject) for tenant, subject, us in rows if deadline.after(us) <= now_us]
         for start in range(0, len(due), HIDDEN_AT_ONCE):
             writer.database.write(partial(_hide, writer, due[start : start + HIDDEN_AT_ONCE]))
         hidden += len(due)
-        if writer.keeps_ids:
+        if told:
             early = [s for tenant, s, us in rows if not tenant and deadline.after(us) > now_us]
             hidden += sum(hide_confirmed(writer, subject) for subject in early)
-    if not writer.keeps_ids:
-        writer.database.write(lambda tx: tx.count(f"DELETE FROM {_P}kept_id"))
+    writer.database.write(lambda tx: tx.count(sql.DROP_IDS))
     return hidden
 
 

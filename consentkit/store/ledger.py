@@ -57,13 +57,10 @@ Then = Callable[[Tx, Act, Known], None]
 
 
 class LedgerWriter:
-    """Appends answers. Nothing is ever changed but the state row of the actor who answered.
+    """Appends answers. Nothing is ever changed but the state row of the actor who answered."""
 
-    `keeps_ids`: somebody is told by webhook, so an id that is hidden is kept, encrypted, until he is.
-    """
-
-    def __init__(self, database: Database, keyed: Keyed, clock: Clock, *, keeps_ids: bool = False) -> None:
-        self.database, self.keyed, self.clock, self.keeps_ids = database, keyed, clock, keeps_ids
+    def __init__(self, database: Database, keyed: Keyed, clock: Clock) -> None:
+        self.database, self.keyed, self.clock = database, keyed, clock
 
     def append(
         self,
@@ -195,10 +192,13 @@ class LedgerWriter:
         return found.get(subject) or found.get(hidden)
 
     def hide(self, tx: Tx, tenant: str, subject: str) -> None:
-        """Replace an erased subject's id by its HMAC and wipe salt and facts (GDPR 17)."""
+        """Replace an erased subject's id by its HMAC and wipe salt and facts (GDPR 17).
+
+        Where recipients have still to be told something about the subject, the id is kept for that, encrypted.
+        """
         bucket, hidden = bucket_of(tenant, subject), self.keyed.hidden_subject(tenant, subject)
         keys = {row[0]: bytes(row[1]) for row in tx.run(sql.FIND_SUBJECT, (bucket, tenant, subject, hidden))}
-        if self.keeps_ids and not tenant and subject in keys:
+        if not tenant and subject in keys:
             key = keys[subject]
             sealed = self.keyed.seal(subject, key.hex())
             tx.count(sql.KEEP_ID, (bucket, key, sealed, bucket, key))

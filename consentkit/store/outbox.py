@@ -24,7 +24,11 @@ from consentkit.store.tables import PREFIX as _P
 PAGE, PAGES = 200, 25
 PENDING, DELIVERED, UNADDRESSED = "pending", "delivered", "unaddressed"
 _KNOWN = f"SELECT recipient, since_leaf FROM {_P}recipient"
-_ADD = f"INSERT INTO {_P}recipient (recipient, since_leaf) VALUES (?, ?) ON CONFLICT (recipient) DO NOTHING"
+_ADD = (
+    f"INSERT INTO {_P}recipient (recipient, since_leaf) VALUES (?, ?) ON CONFLICT (recipient) "
+    "DO UPDATE SET since_leaf = excluded.since_leaf"
+)
+_END = f"UPDATE {_P}recipient SET since_leaf = -1 WHERE recipient = ?"
 _SIZE = f"SELECT COALESCE(MAX(leaf_index) + 1, 0) FROM {_P}leaf"
 _BEGIN = f"INSERT INTO {_P}follower (name, position, failures) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING"
 _MOVE = f"UPDATE {_P}follower SET position = ? WHERE name = ? AND position = ?"
@@ -53,11 +57,22 @@ class Queued:
 
 def register(tx: Tx, parties: Iterable[str]) -> None:
     """Begin to tell parties: of what is sealed from now on, and of nothing that came before they were named."""
-    known = {row[0] for row in tx.run(_KNOWN)}
-    new = sorted(set(parties) - known)
+    new = sorted(set(parties) - told_since(tx).keys())
     if new:
         size = tx.run(_SIZE)[0][0]
         tx.many(_ADD, [(party, size) for party in new])
+
+
+def retire(tx: Tx, parties: Iterable[str]) -> None:
+    """Tell nobody else any more. What is open for others stays open."""
+    over = sorted(told_since(tx).keys() - set(parties))
+    if over:
+        tx.many(_END, [(party,) for party in over])
+
+
+def told_since(tx: Tx) -> dict[str, int]:
+    """Who is told, and from which leaf on."""
+    return {recipient: leaf for recipient, leaf in tx.run(_KNOWN) if leaf >= 0}
 
 
 class Outbox:
@@ -72,6 +87,8 @@ class Outbox:
     def queue(self, now_us: int) -> Queued:
         """Queue what was sealed since the last run. Any number may run at once. Raises StoreUnavailable."""
         since = self._begin()
+        if not since:
+            return Queued(0, False)
         at, queued = position(self._database, sql.WEBHOOKS).position, 0
         for _ in range(PAGES):
             page = self._reader.sealed(after=at, limit=PAGE)
@@ -91,33 +108,30 @@ class Outbox:
         return Queued(queued, len(page) == PAGE)
 
     def _begin(self) -> dict[str, int]:
-        """Since which leaf each recipient is told. One that was not registered begins where the follower is."""
+        """Who is told, and since when. A party that was not registered begins where the follower is."""
 
         def work(tx: Tx) -> dict[str, int]:
-            known: dict[str, int] = dict(tx.run(_KNOWN))
-            place = position_in(tx, sql.WEBHOOKS)
+            since, place = told_since(tx), position_in(tx, sql.WEBHOOKS)
             at = -1 if place is None else place.position
-            new = sorted(self._audiences.webhooks.keys() - known)
-            if new:
-                tx.many(_ADD, [(party, at + 1) for party in new])
-            if place is None:
-                first = min([*known.values(), *([0] if new else [])], default=0)
-                tx.count(_BEGIN, (sql.WEBHOOKS, first - 1))
-            return known | dict.fromkeys(new, at + 1)
+            new = dict.fromkeys(sorted(self._audiences.webhooks.keys() - since.keys()), at + 1)
+            tx.many(_ADD, list(new.items()))
+            if place is None and (since or new):
+                tx.count(_BEGIN, (sql.WEBHOOKS, min((since | new).values()) - 1))
+            return since | new
 
-        known: dict[str, int] = dict(self._database.read(lambda tx: tx.run(_KNOWN)))
-        begun = self._database.read(lambda tx: position_in(tx, sql.WEBHOOKS)) is not None
-        if begun and self._audiences.webhooks.keys() <= known.keys():
-            return known
+        since = self._database.read(told_since)
+        begun = self._database.read(lambda tx: position_in(tx, sql.WEBHOOKS)) is not None or not since
+        if begun and self._audiences.webhooks.keys() <= since.keys():
+            return since
         return self._database.write(work)
 
-    def messages(self, event: Event, since: Mapping[str, int] | None = None) -> Iterator[Message]:
+    def messages(self, event: Event, since: Mapping[str, int]) -> Iterator[Message]:
         """Recipients and what each is sent about a sealed event, as it is kept; None when the subject's id is gone.
 
-        `since`: from which leaf on each is told.
+        `since`: who is told, and from which leaf on.
         """
         leaf, body = event.leaf_index or 0, json.loads(event.body)
-        told = {r: p for r, p in self._audiences.told(event).items() if (since or {}).get(r, 0) <= leaf}
+        told = {r: p for r, p in self._audiences.told(event, since).items() if since[r] <= leaf}
         if not told or of_tenant(event):
             return
         subject = self._subject(bucket_of_event(event.event_id), bytes.fromhex(body["subject_key"]))

@@ -43,10 +43,12 @@ UNQUEUED = (
     "WHERE e.bucket = ? AND e.subject_key = ? AND (l.leaf_index IS NULL OR l.leaf_index > "
     f"COALESCE((SELECT position FROM {_P}follower WHERE name = '{WEBHOOKS}'), -1))"
 )
+TOLD = f"SELECT 1 FROM {_P}recipient WHERE since_leaf >= 0"
 KEEP_ID = (
     f"INSERT INTO {_P}kept_id (bucket, subject_key, subject_sealed) SELECT ?, ?, ? "
-    f"WHERE EXISTS ({UNQUEUED}) ON CONFLICT (bucket, subject_key) DO NOTHING"
+    f"WHERE EXISTS ({TOLD}) AND EXISTS ({UNQUEUED}) ON CONFLICT (bucket, subject_key) DO NOTHING"
 )
+DROP_IDS = f"DELETE FROM {_P}kept_id WHERE NOT EXISTS ({TOLD})"
 
 FIND_STATE = (
     "SELECT s.subject_key, s.band, s.minor_until_us, s.jurisdiction, s.erased_us, "

@@ -407,9 +407,6 @@ class Delivering(Suite):
     ) -> None:
         """A webhook that is added later gets what is recorded from its publication on, also before a round."""
         quiet = another(catalogue("", crm.url))
-        rows(quiet, "SELECT 1")
-        quiet.runtime.database.write(lambda tx: tx.count("DELETE FROM consentkit_recipient"))
-        quiet.runtime.publish()
         quiet.give("u-1", "news")
         self.sealed(quiet)
         drain(quiet)
@@ -418,6 +415,53 @@ class Delivering(Suite):
         self.sealed(loud)
         drain(loud)
         assert (mailer.said, crm.said) == (["consent.given u-2"], ["consent.given u-1", "consent.given u-2"])
+
+    def test_nor_while_it_has_no_webhook(
+        self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
+    ) -> None:
+        """What was open for it stays open, and goes out when it listens again."""
+        crm.answering = in_turn(status(500), status(200))
+        kit.give("u-1", "news")
+        drain(self.sealed(kit))
+        without = another(catalogue(mailer.url, ""))
+        without.give("u-2", "news")
+        drain(self.sealed(without))
+        again = another()
+        again.give("u-3", "news")
+        again.redeliver(next(d.event_id for d in again.deliveries(subject="u-1")), "crm")
+        drain(self.sealed(again))
+        assert mailer.said == ["consent.given u-1", "consent.given u-2", "consent.given u-3"]
+        assert crm.distinct == ["consent.given u-1", "consent.given u-3"]
+
+    def test_a_deliverer_of_an_older_catalogue_queues_nothing(
+        self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver, clock: ShiftedClock
+    ) -> None:
+        """It does not know who receives what by the new one; what is queued it sends all the same."""
+        mailer.answering = in_turn(status(500), status(200))
+        kit.give("u-1", "news")
+        drain(self.sealed(kit))
+        new = another(
+            catalogue(
+                mailer.url,
+                crm.url,
+                purposes=[Purpose("news", title="News", version=2, recipients=["mailer", "maps"])],
+                parties=[
+                    Party("mailer", name="Mailer", webhook=mailer.url),
+                    Party("maps", name="Maps", webhook=crm.url),
+                    Party("crm", name="CRM"),
+                ],
+            ),
+            webhooks=webhooks(mailer=mailer, maps=crm),
+        )
+        new.give("u-2", "news")
+        self.sealed(new)
+        clock.shift_us += MINUTE_US
+        done = drain(kit)
+        assert (done.queued, done.delivered) == (0, 1)
+        assert "restart it" in done.failed["catalogue"]
+        assert drain(new).delivered == 2
+        assert mailer.distinct == ["consent.given u-1", "consent.given u-2"]
+        assert [m.json["data"]["allowed"] for m in crm.messages] == [{"news": True}] * 2
 
     # ------------------------------------------------------------ several deliverers
 
@@ -611,6 +655,10 @@ class Delivering(Suite):
         assert mailer.said == crm.distinct == ["consent.given u-1", "subject.erased u-1"]
         assert rows(kit, "SELECT * FROM consentkit_kept_id") == []
         assert rows(kit, "SELECT * FROM consentkit_delivery WHERE subject_sealed IS NOT NULL") == []
+        assert {(d.type, d.status) for d in kit.deliveries(subject="u-1")} == {
+            ("consent.given", "delivered"),
+            ("subject.erased", "delivered"),
+        }
         assert kit.ledger.verify().faults == []
         assert kit.of("u-1").decide("news").reason == "ERASED"
 
@@ -682,6 +730,20 @@ class Delivering(Suite):
         drain(kit)
         assert mailer.distinct == ["consent.given u-1", "consent.withdrawn u-1", "subject.erased u-1"]
         assert mailer.messages[-2].json["data"]["scope"] == "comment:7"
+
+    def test_of_an_id_that_is_gone_nobody_can_be_told_and_that_is_said(
+        self, kit: Kit, mailer: Receiver
+    ) -> None:
+        """Erased, told, hidden; then the events are destroyed too: whoever asked for it named the id, nobody has it."""
+        kit.give("u-1", "news")
+        kit.erase("u-1")
+        drain(self.sealed(kit))
+        assert self.hidden(kit)
+        (again,) = kit.erase("u-1", mode="destroy")
+        assert drain(self.sealed(kit)).delivered == 0
+        assert [d.status for d in kit.deliveries(event_id=again.event_id)] == ["unaddressed"] * 2
+        assert mailer.said == ["consent.given u-1", "subject.erased u-1"]
+        assert drain(kit) == Delivered(0, 0)
 
     def test_an_open_message_is_not_readable_in_the_database(self, kit: Kit, mailer: Receiver) -> None:
         mailer.answering = status(500)
