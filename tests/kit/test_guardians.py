@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -43,7 +45,7 @@ from consentkit import (
 from consentkit.core.inviting import Reply
 from consentkit.core.tokens import Session
 from consentkit.guardians.desk import Desk
-from consentkit.guardians.visiting import AskedHere, Page
+from consentkit.guardians.visiting import AskedHere, Page, Visit
 from consentkit.kit import Kit
 
 EVIDENCE = "e" * 64
@@ -734,6 +736,31 @@ class GuardianSuite(Suite):
             reply(kit, first)
         assert look(kit, first.session).page is Page.DONE
         assert len([e for e in kit.ledger.of_subject("kid") if e.actor.startswith("guardian")]) == 1
+
+    def test_of_two_answers_at_once_one_is_taken(self, kit: Kit, outbox: Outbox) -> None:
+        invite(kit)
+        visits = [come(kit, outbox[0]) for _ in range(4)]
+        start = Barrier(len(visits))
+
+        def run(visit: Visit) -> int:
+            start.wait()
+            try:
+                return len(reply(kit, visit, ["news"]))
+            except TokenInvalid:
+                return 0
+
+        with ThreadPoolExecutor(len(visits)) as pool:
+            assert sorted(pool.map(run, visits)) == [0, 0, 0, 1]
+        assert len([e for e in kit.ledger.of_subject("kid") if e.action == "given"]) == 1
+
+    def test_of_many_guesses_at_once_five_are_looked_at(self, kit: Kit, outbox: Outbox) -> None:
+        invite(kit)
+        code = outbox[0].code
+        wrong = code[:-1] + ("A" if code[-1] != "A" else "B")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: Desk(kit).open_code(wrong, ()), range(16)))
+        assert kept(kit)[0][3] == 5
+        assert Desk(kit).open_code(code, ()) is None
 
     def test_a_link_is_good_for_one_child_only(self, kit: Kit, outbox: Outbox) -> None:
         kit.learn("twin", age=Age(years=9), jurisdiction="DE")
