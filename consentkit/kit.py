@@ -20,6 +20,7 @@ from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load
 from consentkit.kit_gated import gated
 from consentkit.kit_guardian import GuardianVerbs
+from consentkit.kit_link import LinkVerbs
 from consentkit.kit_outgoing import OutgoingCalls
 from consentkit.kit_read import Answers
 from consentkit.kit_write import Verbs
@@ -28,7 +29,7 @@ from consentkit.runtime import Runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kit(Verbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Answers):
+class Kit(Verbs, LinkVerbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Answers):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 
     def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:

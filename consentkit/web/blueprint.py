@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from consentkit.web import acceptance, age, announcements, archive, asking, choices, guardian, once, pages
+from consentkit.web import (
+    acceptance,
+    age,
+    announcements,
+    archive,
+    asking,
+    choices,
+    guardian,
+    linking,
+    once,
+    pages,
+)
 from consentkit.web.state import BLUEPRINT, current_state
 
 YEAR_S = 365 * 24 * 3600

@@ -15,6 +15,7 @@ from consentkit.core.terms import DENIALS, Kind, Regime, Status
 from consentkit.kit_read import missing
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
+from consentkit.web.caching import keep_private
 from consentkit.web.identity import Identity, identify
 from consentkit.web.state import State, current_state
 
@@ -162,8 +163,6 @@ def _for_one(response: Response) -> Response:
     kit = current_state().kit
     if kit.catalog.signals:
         response.vary.add("Sec-GPC")
-    if kit.facts.jurisdiction is not None and not response.cache_control.no_store:
-        response.cache_control.public = None  # type: ignore[assignment]
-        response.cache_control.s_maxage = None
-        response.cache_control.private = True
+    if kit.facts.jurisdiction is not None:
+        keep_private(response.headers)
     return response

@@ -16,6 +16,7 @@ from consentkit.core.terms import Kind
 from consentkit.core.times import from_us
 from consentkit.store.publishing import published_us
 from consentkit.store.reading import SubjectState
+from consentkit.web.caching import keep_private
 from consentkit.web.current import current, heard_us, signals
 from consentkit.web.identity import HINT, forget_hint, identify
 from consentkit.web.standing import hint_heard
@@ -36,7 +37,7 @@ def install(app: Flask) -> None:
     def answered(response: Response) -> Response:
         if _listens() and _hint_is_deaf(response):
             forget_hint(state_of(app), response)
-            response.cache_control.private = True
+            keep_private(response.headers)
         return response
 
     def gone(_error: BaseException | None) -> None:

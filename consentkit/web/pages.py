@@ -11,6 +11,7 @@ from consentkit.web.cross_site import safe_next
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import HINT, hint
+from consentkit.web.linking import offer_url
 from consentkit.web.problems import page_context, title_of, wants_html
 from consentkit.web.standing import Standing, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
@@ -42,6 +43,7 @@ def preferences_page(
         decided=now.decided,
         policies=_policies(state, context["locale"]),
         receipt_url=url_for(f"{BLUEPRINT}.receipt"),
+        link_url=offer_url(state),
         saved=saved,
         outdated=outdated,
         gpc=now.honored,
@@ -54,7 +56,8 @@ def preferences_page(
 def status(state: State) -> Response:
     """`GET /consent/status`: the visitor's standing as JSON, with what is announced to this very person."""
     now = standing(state)
-    response = jsonify({**standing_json(state, now), "announcements": to_show(state)})
+    said = {"announcements": to_show(state), "link": offer_url(state)}
+    response = jsonify({**standing_json(state, now), **said})
     _correct_hint(state, response, now)
     expire_cookies(state, response)
     return _private(response)

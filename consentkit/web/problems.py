@@ -26,7 +26,6 @@ ASK = frozenset({Reason.NO_ANSWER, Reason.REQUESTED, Reason.EXPIRED, Reason.OUTD
 
 REFUSALS = {NotForChildren: Reason.FORBIDDEN_FOR_MINORS, GuardianNeeded: Reason.GUARDIAN_REQUIRED}
 TYPE = "urn:consentkit:problem:"
-_NAMES = {"gpc": "Global Privacy Control"}
 
 
 def asks(decision: Decision) -> bool:
@@ -108,7 +107,12 @@ def title_of(state: State, item: str, locale: str) -> str:
     """The title of a purpose or policy in a locale."""
     catalog = state.kit.catalog
     found = catalog.purposes.get(item) or catalog.policies.get(item) or catalog.categories.get(item)
-    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or _NAMES.get(item, item)
+    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or _name(item, locale)
+
+
+def _name(item: str, locale: str) -> str:
+    """What is recorded and stands in no catalogue."""
+    return {"gpc": "Global Privacy Control", "link": texts(locale)["link.title"]}.get(item, item)
 
 
 def _blocked_problem(error: ConsentMissing) -> Response:

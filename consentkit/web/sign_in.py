@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 
-from flask import Flask, Response, request, session
+from flask import Flask, Response, current_app, request, session
 from flask.globals import request_ctx
 
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.web import age
 from consentkit.web.current import forget
-from consentkit.web.identity import HINT, SEEN, cookie_name, forget_identity, hint, identify
+from consentkit.web.identity import HINT, SEEN, forget_identity, forget_visitor, hint, identify
 from consentkit.web.standing import hint_value, standing
 from consentkit.web.state import State, state_of
 
@@ -48,14 +48,16 @@ def _compare(state: State, response: Response) -> None:
     forget()
     account = identify(state).account
     mark = hashlib.sha256(account.encode()).hexdigest()[:16] if account is not None else None
-    before = session.get(MARK)
+    before = _mark_before()
+    if mark is None:
+        session.pop(MARK, None)
+    elif session.get(MARK) != mark:
+        session[MARK] = mark
     if mark == before:
         return
     if mark is None:
-        session.pop(MARK)
         _forget_browser(state, response)
     else:
-        session[MARK] = mark
         if before is not None:
             _forget_browser(state, response)
         else:
@@ -71,6 +73,13 @@ def _carry_age(state: State) -> None:
         log_unavailable(error)
 
 
+def _mark_before() -> str | None:
+    """Who was signed in when the request came. A host may have emptied the session since: `session.clear()`."""
+    found = current_app.session_interface.open_session(current_app, request)
+    mark = found.get(MARK) if found is not None else None
+    return mark if isinstance(mark, str) else None
+
+
 def _replace_hint(state: State, response: Response) -> None:
     """The account's own standing. Where it cannot be read nothing is decided."""
     response.delete_cookie(SEEN, path="/", domain=state.settings.cookie_domain, secure=request.is_secure)
@@ -82,9 +91,7 @@ def _replace_hint(state: State, response: Response) -> None:
 
 def _forget_browser(state: State, response: Response) -> None:
     """After sign-out somebody else may sit there: a new visitor, who was not asked yet."""
-    name = cookie_name(state)
-    domain = None if name.startswith("__Host-") else state.settings.cookie_domain
-    response.delete_cookie(name, path="/", domain=domain, secure=request.is_secure, httponly=True)
+    forget_visitor(state, response)
     for cookie in (HINT, SEEN):
         response.delete_cookie(
             cookie, path="/", domain=state.settings.cookie_domain, secure=request.is_secure
