@@ -215,6 +215,7 @@
         location.assign(`${form.getAttribute("action")}?outdated=1&locale=${body.get("locale")}&next=${next}`);
       } else if (form.getClientRects().length) error.textContent = (find(NOTE) || form).dataset.error;
       else say("error");
+      refresh(); /* a no is recorded also where the yes beside it has to wait */
       return;
     } finally {
       busy = false;

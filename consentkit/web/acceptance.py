@@ -15,6 +15,7 @@ from consentkit.web.archive import announced, find_policy, language, render_text
 from consentkit.web.cross_site import safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.identity import identify, new_visitor, remember
+from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, rejected, title_of, wants_html
 from consentkit.web.state import BLUEPRINT, State
 
@@ -55,6 +56,8 @@ def answer(state: State, key: str) -> Response:
         return problem(403, "cross-site", "Forbidden", "An answer has to come from this site's own pages.")
     policies = _keys(state, key)
     decision = request.form.get("decision")
+    if (pause := wait(state, yes=decision != "decline")) is not None:
+        return too_many(pause)
     if decision == "decline":
         return _decline(state, key)
     try:

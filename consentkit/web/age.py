@@ -16,6 +16,7 @@ from consentkit.core.terms import Band
 from consentkit.web.cross_site import safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.identity import become, hint, identify, new_visitor, remember, signer
+from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, wants_html
 from consentkit.web.standing import hint_value, standing
 from consentkit.web.state import BLUEPRINT, State
@@ -54,6 +55,8 @@ def answer(state: State) -> Response:
     carry(state)
     if _is_used() or _facts(state).band is not Band.UNKNOWN:
         return _refused()
+    if (pause := wait(state, yes=True)) is not None:
+        return too_many(pause)
     subject = identify(state).subject or new_visitor()
     try:
         taken = _taken(state, subject, _born(_form()))

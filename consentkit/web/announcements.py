@@ -19,6 +19,7 @@ from consentkit.core.times import from_us, rfc3339
 from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.identity import announced_hint, identify, new_visitor, remember
+from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, wants_html
 from consentkit.web.state import BLUEPRINT, State
 
@@ -73,6 +74,9 @@ def answer(state: State) -> Response:
     if decision not in DECISIONS:
         return _rejected(f"decision is one of {', '.join(DECISIONS)}")
     version = form.get("version") or None
+    known = identify(state).subject is not None
+    if (decision == "seen" or known) and (pause := wait(state, yes=True)) is not None:
+        return too_many(pause)
     try:
         _addressed(state, key)
         if decision == "shown":

@@ -40,6 +40,7 @@ from consentkit.web.api_request import (
     no_body,
     query,
 )
+from consentkit.web.limiting import wait_for
 
 Said = Mapping[str, Any]
 _COMPUTED = {Reason.EXPIRED: Status.EXPIRED, Reason.OUTDATED: Status.OUTDATED}
@@ -162,6 +163,12 @@ def _record(call: Call, subject: str, said: Said, verb: Callable[..., list[Event
     how: dict[str, Any] = {name: value for name, value in said.items() if name != "action"}
     how["tenant"] = call.tenant
     key = idempotency_key()
+    pause = wait_for(call.state, subject, yes=said["action"] in GRANTING)
+    if pause is not None:
+        detail = "Too many answers came at once: nothing was recorded. Try again later."
+        raise Refused(
+            *(429, "too-many-requests", "Too many requests", detail), headers={"Retry-After": str(pause)}
+        )
     try:
         if call.tenant and said["action"] in GRANTING and "notice" not in said:
             raise NotAttested("notice: send the SHA-256 digest of what you showed to the person")

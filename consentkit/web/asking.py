@@ -22,6 +22,7 @@ from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
+from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, rejected, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
@@ -84,6 +85,8 @@ def answer(state: State) -> Response:
         asked = _parse(state.kit.catalog)
         if asked.yes and not _holds(state, asked):
             return _outdated(state, asked)
+        if (pause := wait(state, yes=asked.yes)) is not None:
+            return too_many(pause)
         before = standing(state)
         subject, event = _record(state, asked)
     except UnknownPurpose as error:

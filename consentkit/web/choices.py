@@ -19,6 +19,7 @@ from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
+from consentkit.web.limiting import too_many, wait
 from consentkit.web.pages import preferences_page
 from consentkit.web.problems import problem, rejected, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
@@ -50,17 +51,25 @@ def choose(state: State) -> Response:
         give, deny = _split(state.kit.catalog, choice)
         if choice.decision == "save":
             give = [key for key in give if not _is_on_by_silence(key)]
+        pause = wait(state, yes=bool(give) or not deny)
+        if pause is not None and (not deny or identify(state).subject is None):
+            return too_many(pause)
         before = standing(state)
         stale = bool(give) and not _notice_holds(state, choice)
-        visitor = _record(state, [] if stale else give, deny, choice)
+        visitor = _record(state, [] if stale or pause is not None else give, deny, choice)
     except UnknownPurpose as error:
         return problem(422, "unknown-purpose", "Unknown purpose", str(error))
     except (ChoiceRejected, ValueError) as error:
         return rejected(error, safe_next(request.form.get("next")) or came_from())
-    now = standing(state, put_away=not stale)
+    now = standing(state, put_away=not stale and pause is None)
     changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
     answer = standing_json(state, now, changed=changed)
-    response = _outdated(state) if stale else _answer(choice, answer)
+    if pause is not None:
+        response = too_many(pause)
+    elif stale:
+        response = _outdated(state)
+    else:
+        response = _answer(choice, answer)
     if visitor is not None:
         remember(state, response, visitor)
     hint(state, response, hint_value(state, now))
@@ -169,6 +178,8 @@ def _defer(state: State, choice: Choice) -> Response:
     asked = [p.key for c in state.kit.catalog.choices for p in state.kit.catalog.purposes_of(c.key)]
     subject = identify(state).subject
     if subject is not None and asked:
+        if (pause := wait(state, yes=True)) is not None:
+            return too_many(pause)
         state.kit.defer(
             subject, asked, method=Method.BUTTON.value, locale=state.locale(), notice=choice.notice
         )

@@ -25,6 +25,7 @@ class Loaders:
 
     subject: Callable[[], str | None] | None = None
     locale: Callable[[], str | None] | None = None
+    limiter: Callable[[str | None, str], bool | float] | None = None
 
 
 @dataclass

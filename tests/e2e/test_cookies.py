@@ -157,3 +157,22 @@ def test_a_no_takes_what_was_there_before_the_banner(site: tuple[BrowserContext,
     page.goto(url + "/")
     answer(page, "reject-all")
     assert kept(context) == set()
+
+
+def test_where_the_yes_has_to_wait_the_no_counts(
+    live_server: Callable[[Flask], str], app: Flask, page: Page
+) -> None:
+    """The limiter of the host answers 429 to what is new."""
+    says: list[Any] = [True]
+    app.extensions["consentkit"].kit.limiter(lambda *_: says[0])
+    page.goto(live_server(app) + "/")
+    page.evaluate("consentkit.decide('save', ['analytics'])")
+    expect(page.locator(NOTE)).to_be_visible()
+    says[0] = 30
+    page.locator("#link").click()
+    page.get_by_role("switch", name="Statistics").uncheck()
+    page.get_by_role("switch", name="Marketing").check()
+    page.locator(f"{DIALOG} [data-consent-action=save]").click()
+    expect(page.locator(f"{DIALOG} [data-consent-error]")).to_contain_text("could not be saved")
+    expect(page.locator("html")).to_have_attribute("data-consent-granted", "")
+    assert page.evaluate("consentkit.allows('analytics')") is False
