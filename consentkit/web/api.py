@@ -15,7 +15,7 @@ from werkzeug.routing import BaseConverter
 from consentkit import logs
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
-from consentkit.web import api_catalog, api_feed, api_guardians, api_log, api_subjects
+from consentkit.web import api_catalog, api_facts, api_feed, api_guardians, api_log, api_subjects
 from consentkit.web.api_request import Refused, call, checked_subject
 from consentkit.web.problems import problem
 from consentkit.web.state import BLUEPRINT, current_state
@@ -57,6 +57,7 @@ OF_SUBJECT: Mapping[str, Resource] = {
     "consents": {"GET": Operation("read", api_subjects.consents)},
     "export": {"GET": Operation("read", api_subjects.export)},
     "receipt": {"GET": Operation("read", api_subjects.receipt)},
+    "facts": {"PUT": Operation("write", api_facts.facts)},
     "deliveries": {"GET": Operation("read", api_subjects.deliveries)},
 }
 OF_SUBJECT_ITEM: Mapping[str, Resource] = {

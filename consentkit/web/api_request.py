@@ -85,6 +85,9 @@ class _RemoteKit(Kit):
     def _recorded(self, *said: Any, **more: Any) -> None:
         self._host._recorded(*said, **more)
 
+    def _tell_to_delete(self, *said: Any) -> None:
+        self._host._tell_to_delete(*said)
+
 
 def _no_age(_subject: str) -> Age | None:
     return None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields
-from marshmallow.validate import Length, OneOf, Regexp
+from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from consentkit.core.terms import Method
 from consentkit.core.verification import GuardianMethod
@@ -19,6 +19,8 @@ ACTOR = r"subject|operator|guardian:[0-9]{1,9}"
 LOCALE = r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,7}"
 SCOPE = r"[\x21-\x7e]{0,200}"
 DIGEST = r"[0-9a-f]{64}"
+JURISDICTION = r"[A-Z]{2}(?:-[A-Z0-9]{1,3})?"
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?"
@@ -104,6 +106,42 @@ class InvitationSchema(Schema):
     method = fields.String(required=True, validate=OneOf([m.value for m in GuardianMethod]))
     child = fields.String(load_default="", validate=Length(max=80))
     locale = fields.String(validate=_pattern(LOCALE, "a BCP 47 tag such as en or zh-Hans"))
+
+
+class _Whole(fields.Integer):
+    """A whole number; marshmallow takes true for one."""
+
+    def _deserialize(self, value: Any, *rest: Any, **named: Any) -> int | None:
+        if isinstance(value, bool):
+            raise ValidationError("Not a valid integer.")
+        return super()._deserialize(value, *rest, **named)
+
+
+class _Day(fields.Field[date]):
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> date:
+        if not isinstance(value, str) or not _DATE.fullmatch(value):
+            raise ValidationError("write a date such as 2014-05-01")
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValidationError("there is no such day") from None
+
+
+class FactsSchema(Schema):
+    """`PUT subjects/<subject>/facts`. At least one; an age by years, or by the date of birth."""
+
+    age = _Whole(strict=True, validate=Range(min=0, max=150))
+    born = _Day()
+    jurisdiction = fields.String(
+        validate=_pattern(JURISDICTION, "a jurisdiction of ISO 3166, such as DE or US-CA")
+    )
+
+    @validates_schema
+    def _says_something(self, data: dict[str, Any], **_: Any) -> None:
+        if not data:
+            raise ValidationError("say age or born, jurisdiction, or both")
+        if "age" in data and "born" in data:
+            raise ValidationError("say age or born, not both")
 
 
 class BatchSchema(Schema):

@@ -22,7 +22,13 @@ from consentkit.core.terms import Action, Basis, Kind, Method, Reason, Status
 from consentkit.core.verification import GuardianMethod
 from consentkit.web import api_catalog
 from consentkit.web.api import OF_SUBJECT, OF_SUBJECT_ITEM, RESOURCES, SUBJECT
-from consentkit.web.api_schemas import AcceptanceSchema, BatchSchema, ConsentSchema, InvitationSchema
+from consentkit.web.api_schemas import (
+    AcceptanceSchema,
+    BatchSchema,
+    ConsentSchema,
+    FactsSchema,
+    InvitationSchema,
+)
 from tests.web.api_caller import BASE, Caller
 from tests.web.conftest import PURPOSES, make_app, make_kit
 
@@ -120,6 +126,7 @@ def test_words_are_those_of_the_code() -> None:
     ("name", "schema"),
     [
         ("ConsentAnswer", ConsentSchema),
+        ("Facts", FactsSchema),
         ("PolicyAnswer", AcceptanceSchema),
         ("Batch", BatchSchema),
         ("Invitation", InvitationSchema),
