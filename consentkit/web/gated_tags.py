@@ -15,9 +15,10 @@ from markupsafe import Markup
 from consentkit.core.catalog import Catalog, localized
 from consentkit.core.errors import CatalogError, UnknownPurpose
 from consentkit.core.texts import direction, texts
-from consentkit.web import asking, once
+from consentkit.web import asking
 from consentkit.web.caching import keep_private
 from consentkit.web.current import current
+from consentkit.web.once import embed_id, here, is_shown
 
 HINTS = ("preconnect", "dns-prefetch", "prefetch", "preload", "modulepreload")
 
@@ -110,18 +111,20 @@ def consent_embed(
     *,
     vendor: str | None = None,
     private: bool = False,
+    once: bool = True,
     caller: Callable[[], str] | None = None,
 ) -> Markup:
     """In `{% call consent_embed("marketing", title="Video") %}<iframe …></iframe>{% endcall %}`.
 
     Until `key` is allowed a notice stands in its place and nothing loads. `vendor`: the party it comes from.
+    `once=False` where the content comes from a view with a gate of its own, which does not open for a click.
     Raises UnknownPurpose, CatalogError for a vendor that is no recipient.
     """
     state, catalog = current_app.extensions["consentkit"], _catalog()
     locale: str = state.locale()
     gate, waits = _gate(catalog, key, vendor, private)
-    embed = once.embed_id(gate, vendor or "", title)
-    shown = waits is False or once.is_shown(embed)
+    embed = embed_id(gate, vendor or "", title)
+    shown = waits is False or is_shown(embed)
     if shown and waits is not False:
         after_this_request(_not_stored)
     return _render(
@@ -134,7 +137,8 @@ def consent_embed(
         asked=_asked(state, catalog, gate),
         href=url_for("consentkit.preferences", locale=locale),
         action=url_for("consentkit.preferences"),
-        next=once.here(),
+        next=here(),
+        once=once,
         content=caller() if caller and (shown or not private) else "",
         shown=shown,
         private=private and (waits is False or not shown),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +19,9 @@ from consentkit import ConsentKit, ConsentKitError, Cookie, Decision, Purpose, p
 from consentkit.core.catalog_rules import build
 from consentkit.core.errors import StoreUnavailable
 from consentkit.store.database import Database
+from consentkit.web import cookie_guard, once
 from consentkit.web.cookie_guard import purposes_of
-from consentkit.web.set_cookie import parse
+from consentkit.web.set_cookie import OURS, parse
 from tests.web.conftest import make_app, make_kit
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -144,6 +146,17 @@ def test_the_session_and_our_own_cookies_pass(app_with: GuardedApp) -> None:
     assert {"consent", "consent_hint"} <= {
         line.split("=")[0] for line in answer.headers.getlist("Set-Cookie")
     }
+
+
+def test_every_cookie_of_ours_is_known_as_such() -> None:
+    """Each name that a module of the package gives to a cookie."""
+    sources = [path.read_text("utf-8") for path in Path(cookie_guard.__file__).parent.glob("*.py")]
+    named = {
+        name for text in sources for name in re.findall(r'^[A-Z_, ]+ = .*"(consent_[a-z]+)"', text, re.M)
+    }
+    named |= {name for text in sources for name in re.findall(r'^[A-Z_, ]+ = "(consent_[a-z]+)"', text, re.M)}
+    assert len(named) > 4
+    assert named - {once.PARAMETER} <= OURS
 
 
 def test_a_session_of_another_name_passes(app_with: GuardedApp) -> None:

@@ -413,6 +413,12 @@ def test_what_a_browser_cannot_answer_for_good_is_shown_once_only(client: FlaskC
     assert FILM in client.get(where.location).text
 
 
+def test_without_the_button_for_once(write: Callable[[str], str]) -> None:
+    page = write("{% call consent_embed('films', title='x', once=False) %}" + FILM + "{% endcall %}")
+    assert re.findall(r'name="decision" value="(\w+)"', page) == ["save"]
+    assert "no choice is saved" not in page
+
+
 # ---------------------------------------------------------------- resource hints
 
 
