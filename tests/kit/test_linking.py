@@ -149,6 +149,14 @@ class LinkSuite(Suite):
 
 
 class TestLinkingSqlite(OnSqlite, LinkSuite):
+    def test_nor_a_yes_to_a_minor_who_answers_alone(self, url: str) -> None:
+        kit = open_kit(url, build(purposes=asked(), minors=MinorRules()))
+        kit.choose(VISITOR, give=["news", "transfer"], refuse=["ads"])
+        kit.learn(ACCOUNT, age=Age(years=14), jurisdiction="US-CA")
+        assert kit.decide(ACCOUNT, "news").reason == "NO_ANSWER"
+        assert offered(kit) == {"ads": False}
+        kit.runtime.dispose()
+
     def test_what_silence_allows_is_not_offered(self, url: str) -> None:
         kit = open_kit(url, build(purposes=asked(), site=Site(default_jurisdiction="US")))
         kit.choose(VISITOR, give=["stats", "news"])

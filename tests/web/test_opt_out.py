@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flask import Flask, Response, jsonify, session
 from flask.testing import FlaskClient
 
 from consentkit import ConsentKit
+from consentkit.web.identity import signed
 from tests.web.conftest import PURPOSES, make_kit
 
 GPC = {"Sec-GPC": "1"}
@@ -73,7 +74,16 @@ def test_nobody_becomes_known_by_it(app: Flask) -> None:
     assert client.get("/consent/status", headers=GPC).json["gpc"] is True
 
 
-def test_a_visitor_whom_the_ledger_does_not_know_is_not_made_known(app: Flask, tmp_path: Path) -> None:
+def test_a_cookie_of_whom_the_ledger_does_not_know_makes_nobody_known(app: Flask) -> None:
+    client = app.test_client()
+    with app.test_request_context():
+        client.set_cookie("consent", signed("visitor:gone"))
+    client.get("/plain", headers=GPC)
+    assert client.get("/subject").text == "visitor:gone"
+    assert events(app) == []
+
+
+def test_an_erased_visitor_is_not_made_known_again(app: Flask) -> None:
     client, subject = visitor(app)
     with app.app_context():
         app.extensions["consentkit"].kit.erase(subject)
@@ -124,11 +134,12 @@ def test_the_account_and_the_visitor_of_its_browser(app: Flask) -> None:
 
 
 def test_what_a_visitor_signalled_counts_for_who_signs_in(app: Flask, kit: ConsentKit) -> None:
-    client, _ = visitor(app, "reject-all", **GPC)
+    client, _ = visitor(app)
+    client.get("/plain", headers=GPC)
     with app.app_context():
-        kit.give("u-1", "ads", at=datetime(2026, 1, 1, tzinfo=UTC))
+        kit.give("u-1", ["ads", "statistics"], at=datetime.now(UTC) - timedelta(days=1))
     client.post("/login", data={"user": "u-1"}, headers=SAME)
-    assert client.get("/consent/status").json["granted"] == []
+    assert client.get("/consent/status").json["granted"] == ["analytics"]
     with app.app_context():
         kit.give("u-1", ["ads", "statistics"])
     assert client.get("/consent/status").json["granted"] == ["analytics", "marketing"]
