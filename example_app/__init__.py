@@ -13,7 +13,8 @@ from flask import Flask, Response, abort, request
 from werkzeug.exceptions import NotFound
 
 from consentkit import ConsentKit
-from example_app import accounts, letters, metrics, pages
+from consentkit.integrations.verifiers import HttpVerifier
+from example_app import accounts, guardians, letters, metrics, pages
 from example_app.site import EDITIONS, Site, edition, render, template_values
 
 FOLDER = Path(__file__).parent
@@ -37,12 +38,14 @@ def create_app(
     consent = _consent(terms or os.environ.get("EXAMPLE_TERMS", "1"))
     consent.subject_loader(accounts.current_account)
     consent.locale_loader(edition)
+    consent.guardian_mailer(guardians.send)
+    _add_verifier(consent, app.config)
     consent.init_app(app)
 
     app.extensions["example_app"] = Site.open(consent, app.instance_path)
     for locale in EDITIONS:
         prefix = None if locale == "en" else f"/{locale}"
-        for blueprint in (pages.blueprint, letters.blueprint, accounts.blueprint):
+        for blueprint in (pages.blueprint, letters.blueprint, accounts.blueprint, guardians.blueprint):
             app.register_blueprint(blueprint, name=f"{locale}_{blueprint.name}", url_prefix=prefix)
     app.register_blueprint(metrics.blueprint)
     app.context_processor(template_values)
@@ -64,6 +67,13 @@ def _consent(terms: str) -> ConsentKit:
         return consent
     known = replace(policy, versions=tuple(policy.versions)[: names.index(terms) + 1])
     return ConsentKit(catalog=replace(catalog, policies={**catalog.policies, "terms": known}))
+
+
+def _add_verifier(consent: ConsentKit, config: Mapping[str, Any]) -> None:
+    """Harbour ID checks guardians, where it is at work: `python -m example_app` starts it beside the site."""
+    if "VERIFIER_URL" in config:
+        url, secret = f"{config['VERIFIER_URL']}/checks", config["VERIFIER_SECRET"]
+        consent.add_verifier(HttpVerifier("harbour-id", url, secret, ["gov_id"], title="Harbour ID"))
 
 
 def _secret(path: Path) -> str:

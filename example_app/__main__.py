@@ -10,7 +10,7 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
-from example_app import create_app
+from example_app import create_app, verifier
 
 HOST = "127.0.0.1"
 
@@ -21,12 +21,16 @@ def main() -> None:
     port = os.environ.get("PORT") or "8000"
     if not port.isdecimal() or int(port) > 65535:
         sys.exit(f"example_app: PORT is a number up to 65535, not {port!r}")
+    secret = verifier.new_secret()
     try:
-        app = create_app()
+        app = create_app({"VERIFIER_URL": verifier.serve(secret), "VERIFIER_SECRET": secret})
     except ValueError as error:
         sys.exit(f"example_app: {error}")
     server = make_server(HOST, int(port), app, threaded=True)
-    print(guide(f"http://{HOST}:{server.server_port}", app.instance_path), flush=True)
+    print(
+        guide(f"http://{HOST}:{server.server_port}", app.instance_path, app.config["VERIFIER_URL"]),
+        flush=True,
+    )
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -35,8 +39,8 @@ def main() -> None:
         server.server_close()
 
 
-def guide(url: str, instance: str) -> str:
-    """The address and five things to try."""
+def guide(url: str, instance: str, verifier_url: str = "") -> str:
+    """The address and six things to try."""
     python = shlex.quote(_short(sys.executable))
     port = "" if url.endswith(":8000") else f"PORT={url.rpartition(':')[2]} "
     return f"""
@@ -45,7 +49,7 @@ def guide(url: str, instance: str) -> str:
      {url}/        in German: {url}/de/
      data: {_short(instance)}        stop: Ctrl-C
 
-  Five things to try
+  Six things to try
 
   1. Say no, then yes. Press "Reject all" on {url}/
      and walk around: {url}/metrics/hits stays at 0, and there is no cookie _tally.
@@ -64,7 +68,13 @@ def guide(url: str, instance: str) -> str:
      EXAMPLE_TERMS=2 {port}./run demo
      Your account page is closed until you accept version 2; decline, and it stays closed.
 
-  5. The evidence, with the number from your account page in place of u-...
+  5. A child asks. Create an account with age 11 and ask a parent on {url}/letter
+     Its message lies in {url}/outbox
+     Open the link there in another browser or a private window, as the parent would:
+     the browser that asked may not answer.
+     With Harbour ID the parent is led to {verifier_url or "a second server"} to be checked.
+
+  6. The evidence, with the number from your account page in place of u-...
      KEY=$({python} -m flask --app example_app consent keys create --label demo)
      curl -H "Authorization: Bearer $KEY" "{url}/consent/v1/events?subject=u-..."
 """

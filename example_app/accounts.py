@@ -13,13 +13,13 @@ from flask import Blueprint, abort, redirect, request, session, url_for
 from werkzeug import Response
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from consentkit import ConsentMissing, NoticeOutdated, current_consents, requires_acceptance, ungated
+from consentkit import Age, ConsentMissing, NoticeOutdated, current_consents, requires_acceptance, ungated
 from example_app.letters import send_letter
 from example_app.site import edition, here, link, render, words
 
 blueprint = Blueprint("accounts", __name__)
 View = TypeVar("View", bound=Callable[..., Any])
-PASSWORD_LENGTH = 10
+PASSWORD_LENGTH, ADULT = 10, 18
 NOBODY = generate_password_hash(secrets.token_hex())
 
 
@@ -109,11 +109,20 @@ def sign_up_answer() -> Response | tuple[str, int]:
                 method="tick",
                 locale=edition(),
             )
+            here().consent.learn(
+                account, age=Age(years=_age())
+            )  # kept is whether it is a minor, and until when
     except sqlite3.IntegrityError:
         return _sign_up_page("taken"), 422
     except NoticeOutdated:
         return _sign_up_page("changed"), 409
     return _enter(account)
+
+
+def _age() -> int:
+    """What was chosen; whoever changes the form is no child."""
+    said = request.form.get("age", "")
+    return int(said) if re.fullmatch(r"[0-9]{1,2}", said) else ADULT
 
 
 def _sign_up_page(fault: str | None = None) -> str:

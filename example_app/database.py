@@ -14,6 +14,10 @@ create table if not exists account (
 create table if not exists sent (
     account text not null, letter text not null, at text not null default current_timestamp
 );
+create table if not exists message (
+    contact text not null, title text not null, text text not null, url text not null,
+    at text not null default current_timestamp
+);
 create table if not exists view (path text primary key, views integer not null);
 """
 

@@ -7,7 +7,8 @@ from typing import Any
 from flask import Blueprint, redirect, request, session
 from werkzeug import Response
 
-from consentkit import current_consents, gated, requires_consent, ungated
+from consentkit import GuardianNeeded, current_consents, gated, requires_consent, ungated
+from example_app import guardians
 from example_app.reading import collection
 from example_app.site import edition, here, link, render
 
@@ -42,9 +43,12 @@ def letter_answer() -> Response | tuple[str, int]:
         return redirect(link("letters.letter", said="stopped"), 303)
     if not request.form.get("yes"):
         return _letter_page("missing_tick"), 422
-    consent.give(
-        account, "newsletter", method="form", locale=edition(), notice=consent.notice(edition()).digest
-    )
+    try:
+        consent.give(
+            account, "newsletter", method="form", locale=edition(), notice=consent.notice(edition()).digest
+        )
+    except GuardianNeeded:
+        return redirect(link("letters.letter", said="guardian"), 303)
     return redirect(link("letters.letter", said="thanks"), 303)
 
 
@@ -56,7 +60,14 @@ def letters() -> str:
 
 
 def _letter_page(said: str | None) -> str:
-    return render("letter.html", purpose=_purpose(), said=said, signed_in="account" in session)
+    return render(
+        "letter.html",
+        purpose=_purpose(),
+        said=said,
+        signed_in="account" in session,
+        guardian=guardians.standing(),
+        methods=guardians.offered(),
+    )
 
 
 def _purpose() -> dict[str, Any]:

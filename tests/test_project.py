@@ -101,7 +101,7 @@ def _group(name: str) -> Iterator[str]:
 @pytest.mark.parametrize("name", ["demo", "test"])
 def test_requirements_are_those_of_pyproject(name: str) -> None:
     """If this fails: `./run lock`."""
-    wanted = [*PROJECT["dependencies"], *_group("build")]
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["http"], *_group("build")]
     if name == "test":
         wanted += [*_group("test"), *(r for e in PROJECT["optional-dependencies"].values() for r in e)]
     pins = _pinned(name)

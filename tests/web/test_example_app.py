@@ -253,7 +253,7 @@ def demo(tmp_path: Path) -> Iterator[tuple[str, str]]:
 def test_the_demo_serves_and_says_what_to_try(demo: tuple[str, str]) -> None:
     printed, url = demo
     assert [line[:5] for line in printed.splitlines() if re.match(r"  \d\.", line)] == [
-        f"  {n}. " for n in range(1, 6)
+        f"  {n}. " for n in range(1, 7)
     ]
     with urlopen(f"{url}/metrics/hits") as answer:
         assert answer.status == 200
