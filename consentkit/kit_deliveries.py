@@ -53,9 +53,14 @@ class Delivery:
 
     @property
     def json(self) -> dict[str, Any]:
-        """As the API and the receipt show it, times in RFC 3339."""
+        """As the API shows it, times in RFC 3339."""
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
         return {k: rfc3339(to_us(v)) if isinstance(v, datetime) else v for k, v in shown.items()}
+
+    @property
+    def for_the_person(self) -> dict[str, Any]:
+        """As the receipt shows it: what went wrong between two machines is not in it."""
+        return {key: self.json[key] for key in ("recipient", "name", "status", "since", "delivered_at")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class Answers:
                     "proof": proof,
                     "sealed": proof is not None,
                     **received_by(self.runtime, e),
-                    "deliveries": [d.json for d in told if d.event_id == e.event_id],
+                    "deliveries": [d.for_the_person for d in told if d.event_id == e.event_id],
                 }
                 for e, proof in zip(last.values(), self.ledger.proofs(list(last.values())), strict=True)
             ],

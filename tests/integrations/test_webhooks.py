@@ -15,7 +15,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from receiving import LOOPBACK, Answering, Receiver, dripping, hanging, in_turn, raw, receiving, status
+from receiving import (
+    LOOPBACK,
+    Answering,
+    Handler,
+    Receiver,
+    dripping,
+    hanging,
+    in_turn,
+    raw,
+    receiving,
+    status,
+)
 
 from consentkit import ConsentKitError
 from consentkit.core.webhooks import Answer, Webhooks
@@ -77,9 +88,16 @@ def test_garbage_is_no_receipt(receiver: Receiver, what: str) -> None:
     assert send(receiver.url) == Answer(None, says)
 
 
+def half_a_header(handler: Handler) -> None:
+    """Cut here, it looks like the end of the headers."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Half: ")
+    hanging(handler)
+
+
 ENDLESS: dict[str, Answering] = {
     "hanging": hanging,
     "dripping": dripping,
+    "half a header": half_a_header,
     "100 Continue for ever": lambda handler: (
         [
             handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")

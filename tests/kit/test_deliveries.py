@@ -21,6 +21,7 @@ from receiving import (
 )
 from standardwebhooks import WebhookVerificationError
 
+import consentkit
 from consentkit import Age, ChoiceRejected, MinorRules
 from consentkit.core.catalog import Catalog, Party, Policy, PolicyVersion, Purpose
 from consentkit.core.catalog_rules import build
@@ -402,14 +403,16 @@ class Delivering(Suite):
         assert drain(later).failed == {"crm": "the catalogue has no webhook for it"}
         assert [(r.key, r.waiting) for r in later.recipients()] == [("crm", 1), ("mailer", 0)]
 
+    @pytest.mark.parametrize("drained", [True, False])
     def test_a_recipient_is_told_of_nothing_before_it_was_named(
-        self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
+        self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver, drained: bool
     ) -> None:
         """A webhook that is added later gets what is recorded from its publication on, also before a round."""
         quiet = another(catalogue("", crm.url))
         quiet.give("u-1", "news")
         self.sealed(quiet)
-        drain(quiet)
+        if drained:
+            drain(quiet)
         loud = another()
         loud.give("u-2", "news")
         self.sealed(loud)
@@ -696,6 +699,9 @@ class Delivering(Suite):
         self.sealed(alone)
         assert alone.deliver() == Delivered(0, 0)
         assert alone.purge() == 0
+        alone.give("u-1", "news")
+        assert rows(alone, "SELECT * FROM consentkit_kept_id") == []
+        alone.erase("u-1")
         clock.shift_us += 31 * DAY_US
         assert alone.purge() == 1
         assert rows(alone, "SELECT * FROM consentkit_kept_id") == []
@@ -769,7 +775,18 @@ class Delivering(Suite):
         assert len(crm.messages) == 1
 
 
-class TestSqlite(OnSqlite, Delivering): ...
+class TestSqlite(OnSqlite, Delivering):
+    def test_without_flask(self, url: str, mailer: Receiver) -> None:
+        kit = consentkit.open(
+            catalogue(mailer.url),
+            url,
+            webhook_secrets={"mailer": mailer.secret},
+            webhook_networks=LOOPBACK,
+        )
+        kit.give("u-1", "news")
+        assert kit.deliver() == Delivered(1, 1)
+        mailer.verify(mailer.messages[0])
+        kit.runtime.dispose()
 
 
 class TestPostgresql(OnPostgresql, Delivering):

@@ -56,6 +56,11 @@ class Following(Suite):
         assert (place.position, place.failures, place.error) == (4, 0, None)
         assert [n for n in seen if n != -1] == [0, 1, 2, 3, 4]
 
+    def test_our_own_names_are_refused(self, sealed: Kit) -> None:
+        """Somebody who moved the place of the webhooks would have recipients miss a withdrawal."""
+        with pytest.raises(ValueError, match="are ours"):
+            sealed.ledger.follow("consentkit:webhooks", lambda event: None)
+
     def test_what_was_destroyed_is_passed_as_erased(self, sealed: Kit) -> None:
         sealed.erase("u-1", mode="destroy")
         seen: list[Event | Erased] = []

@@ -96,6 +96,8 @@ def test_the_receipt_names_them(app: Flask, kit: ConsentKit) -> None:
     client.post("/login", data={"user": "u-1"})
     (answer,) = client.get("/consent/receipt?format=json").json["answers"]  # type: ignore[index]
     assert told(answer["deliveries"]) == {"mailer": ("delivered", True), "crm": ("pending", False)}
+    for shown in answer["deliveries"]:  # no address, no status code
+        assert set(shown) == {"recipient", "name", "status", "since", "delivered_at"}
     assert answer["recipients"] == [
         {"key": "crm", "name": "crm", "country": ""},
         {"key": "mailer", "name": "Mailer <1>", "country": "DE"},
