@@ -32,8 +32,8 @@ from consentkit.core.catalog import (
     Site,
 )
 from consentkit.core.errors import CatalogError
-from consentkit.core.policy_rules import MAX_TEXT_BYTES
 from consentkit.core.places import AgeRule, age_rule, age_rules, regime_rule
+from consentkit.core.policy_rules import MAX_TEXT_BYTES
 from consentkit.core.terms import Basis, Change
 from consentkit.kit_mend import fault
 from consentkit.kit_schema import FileSchema
@@ -107,8 +107,8 @@ def _minors(table: dict[str, Any]) -> MinorRules:
 
 
 def _age_rule(code: str, row: dict[str, Any]) -> AgeRule:
-    """A row of the file is laid over the package's row."""
-    known = age_rules().get(code)
+    """A row of the file is laid over the package's row; a subdivision without one over its country's."""
+    known = age_rules().get(code) or age_rules().get(code.partition("-")[0])
     over = {"forbidden": (), **(asdict(known) if known else {}), **row}
     over["minor_until"] = row.get("minor_until", max(row["age"], known.minor_until if known else 0))
     return age_rule(code, over)
