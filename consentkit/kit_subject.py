@@ -113,6 +113,8 @@ class SubjectVerbs(Recorder):
             gone += len(said)
             if progress is not None:
                 progress(gone)
+        if gone:
+            log(logging.INFO, "visitors_erased", "erased %(count)d visitors", count=gone)
         return gone
 
     def reapply_erasures(self) -> int:

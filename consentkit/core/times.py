@@ -69,6 +69,11 @@ class Duration:
         return to_us(moment.replace(year=year, month=month + 1, day=day) + self.rest)
 
     @property
+    def shortest(self) -> timedelta:
+        """A lower bound, a month as 28 days: what is younger is not over."""
+        return timedelta(days=28 * self.months) + self.rest
+
+    @property
     def days(self) -> int:
         """In days, a month as thirty."""
         return self.months * 30 + self.rest.days

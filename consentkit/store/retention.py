@@ -23,7 +23,6 @@ from consentkit.store.tables import PREFIX as _P
 from consentkit.store.verifying_erasure import ranges
 from consentkit.store.verifying_events import RETENTION
 
-_SHORTEST_MONTH = 28
 _SUPERSEDED = (
     f"SELECT e.subject_key, e.event_id, l.leaf_index, e.recorded_us FROM {_P}event e "
     f"JOIN {_P}leaf l ON l.bucket = e.bucket AND l.event_id = e.event_id "
@@ -40,8 +39,7 @@ _MAPPING = (
 
 def purge_superseded(writer: LedgerWriter, item: str, retention: Duration, now_us: int) -> int:
     """Destroy what is over for a purpose; returns how many events. One transaction a subject, bucket by bucket."""
-    shortest = timedelta(days=_SHORTEST_MONTH * retention.months) + retention.rest
-    before_us = now_us - shortest // timedelta(microseconds=1)
+    before_us = now_us - retention.shortest // timedelta(microseconds=1)
     gone = 0
     for bucket in range(BUCKETS):
         doomed: dict[bytes, list[Doomed]] = {}

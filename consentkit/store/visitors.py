@@ -22,7 +22,6 @@ REASON = "visitor_retention"
 AT_ONCE = 100
 """Visitors in one transaction."""
 
-_SHORTEST_MONTH = 28
 _OLD = (
     f"SELECT s.subject FROM {_P}subject s WHERE s.bucket = ? AND s.tenant = '' AND s.erased_us IS NULL "
     f"AND substr(s.subject, 1, {len(VISITOR)}) = '{VISITOR}' AND s.facts_us <= ? "
@@ -45,8 +44,7 @@ def erase_old_visitors(
 
     Somebody who answers meanwhile is left alone. Raises StoreUnavailable.
     """
-    shortest = timedelta(days=_SHORTEST_MONTH * retention.months) + retention.rest
-    before_us = now_us - shortest // timedelta(microseconds=1)
+    before_us = now_us - retention.shortest // timedelta(microseconds=1)
     for bucket in range(BUCKETS):
         found = writer.database.read(lambda tx, b=bucket: tx.run(_OLD, (b, before_us, before_us)))  # type: ignore[misc]
         for start in range(0, len(found), AT_ONCE):

@@ -7,7 +7,7 @@ not allowed is not in the page at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from flask import Response, after_this_request, current_app, render_template, url_for
 from markupsafe import Markup
@@ -19,6 +19,9 @@ from consentkit.web import asking
 from consentkit.web.caching import keep_private
 from consentkit.web.current import current
 from consentkit.web.once import embed_id, here, is_shown
+
+Place = Literal["waiting", "in the page", "left out"]
+"""Of a tag: inert until the script wakes it; as it is; not there."""
 
 HINTS = ("preconnect", "dns-prefetch", "prefetch", "preload", "modulepreload")
 
@@ -65,12 +68,12 @@ def consent_script(
     Raises UnknownPurpose, CatalogError for a vendor that is no recipient.
     """
     catalog = _catalog()
-    gate, waits = _gate(catalog, key, vendor, private)
-    if waits is None:
+    gate, place = _place(catalog, key, vendor, private)
+    if place == "left out":
         return _left_out(gate)
     kind = attrs.pop("type", None)
     shown: dict[str, object]
-    if waits:
+    if place == "waiting":
         shown = {"type": "text/plain", "data-category": gate, "data-service": _named(gate, key)}
         shown |= {"data-vendor": vendor, "data-type": kind, "data-src": src}
     else:
@@ -94,11 +97,11 @@ def consent_preconnect(
     """
     if rel not in HINTS:
         raise ValueError(f"consent_preconnect(rel={rel!r}): write one of {', '.join(HINTS)}")
-    gate, waits = _gate(_catalog(), key, vendor, private)
-    if waits is None:
+    gate, place = _place(_catalog(), key, vendor, private)
+    if place == "left out":
         return _left_out(gate)
     shown: dict[str, object] = {"rel": rel}
-    if waits:
+    if place == "waiting":
         shown |= {"data-category": gate, "data-vendor": vendor, "data-src": href}
     else:
         shown |= {"href": href, **_put_in(gate)}
@@ -122,10 +125,11 @@ def consent_embed(
     """
     state, catalog = current_app.extensions["consentkit"], _catalog()
     locale: str = state.locale()
-    gate, waits = _gate(catalog, key, vendor, private)
+    gate, place = _place(catalog, key, vendor, private)
     embed = embed_id(gate, vendor or "", title)
-    shown = waits is False or is_shown(embed)
-    if shown and waits is not False:
+    only_once = place != "in the page" and is_shown(embed)
+    shown = place == "in the page" or only_once
+    if only_once:
         after_this_request(_not_stored)
     return _render(
         "embed.html",
@@ -141,27 +145,27 @@ def consent_embed(
         once=once,
         content=caller() if caller and (shown or not private) else "",
         shown=shown,
-        private=private and (waits is False or not shown),
+        private=private and not only_once,
         t=texts(locale),
         locale=locale,
         dir=direction(locale),
     )
 
 
-def _gate(catalog: Catalog, key: str, vendor: str | None, private: bool) -> tuple[str, bool | None]:
-    """The browser's key, and whether the tag waits in the page (True), stands in it (False), is left out (None)."""
+def _place(catalog: Catalog, key: str, vendor: str | None, private: bool) -> tuple[str, Place]:
+    """The key that the browser knows, and where the tag goes."""
     gate = gate_key(catalog, key)
     if vendor is not None:
         _check_vendor(catalog, key, vendor)
     if not private:
-        return gate, True
+        return gate, "waiting"
     after_this_request(_for_one_person)
-    return gate, False if current().allows(gate) else None
+    return gate, "in the page" if current().allows(gate) else "left out"
 
 
 def _check_vendor(catalog: Catalog, key: str, vendor: str) -> None:
     """Whoever allows the key has to have been told of the vendor. Raises CatalogError."""
-    asked = catalog.in_category(key) if key in catalog.categories else iter([catalog.purpose(key)])
+    asked = catalog.purposes_of(key) or tuple(catalog.in_category(key))
     if vendor not in catalog.parties:
         raise CatalogError(
             f"vendor={vendor!r}: there is no such party",

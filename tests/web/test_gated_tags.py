@@ -43,6 +43,7 @@ def purposes(**films: Any) -> list[Purpose]:
     return [
         Purpose("films", title="Films with advertising", category="marketing", **values),
         Purpose("ads", title="Advertising", category="marketing", recipients=["maps"]),
+        Purpose("study", title="A study", category="analytics", recipients=["maps"], separate=True),
         Purpose("stats", title="Statistics", category="analytics"),
         Purpose("letter", title="Letter", recipients=["maps"]),
         Purpose("quote", title="Quoting you", scoped=True),
@@ -164,6 +165,7 @@ def test_tags_name_their_vendor(write: Callable[[str], str]) -> None:
         ),
         ("consent_script('films', src='/a.js', vendor='maps')", "'maps' receives nothing by 'films'"),
         ("consent_script('analytics', src='/a.js', vendor='video')", "receives nothing by 'analytics'"),
+        ("consent_script('analytics', src='/a.js', vendor='maps')", "receives nothing by 'analytics'"),
         ("consent_preconnect('letter', 'https://v', vendor='video')", 'Add "video" to recipients'),
         ("consent_embed('letter', title='x', vendor='video')", "with a new version: people are asked again"),
     ],
