@@ -176,3 +176,17 @@ def test_where_the_yes_has_to_wait_the_no_counts(
     expect(page.locator(f"{DIALOG} [data-consent-error]")).to_contain_text("could not be saved")
     expect(page.locator("html")).to_have_attribute("data-consent-granted", "")
     assert page.evaluate("consentkit.allows('analytics')") is False
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_page_for_too_many_answers(
+    live_server: Callable[[Flask], str], app: Flask, page: Page, axe: Callable[[], list[Any]], width: int
+) -> None:
+    app.extensions["consentkit"].kit.limiter(lambda *_: 30)
+    page.set_viewport_size({"width": width, "height": 640})
+    page.goto(live_server(app) + "/consent")
+    page.get_by_role("button", name="Reject all").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Please wait a moment")
+    expect(page.get_by_text("try again in 30 seconds")).to_be_visible()
+    assert axe() == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
