@@ -18,6 +18,7 @@ from consentkit.kit_link import VisitorChoice
 from consentkit.web.cross_site import safe_next, same_origin
 from consentkit.web.current import forget
 from consentkit.web.identity import forget_visitor, hint, identify, leave_visitor
+from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, wants_html
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
@@ -64,6 +65,8 @@ def answer(state: State) -> Response:
     if decision not in DECISIONS:
         return _rejected(f"decision is one of {', '.join(DECISIONS)}")
     granted = {choice.purpose for choice in choices if choice.granted}
+    if seconds := wait(state, yes=bool(granted.intersection(purposes))):
+        return too_many(seconds)
     if granted.intersection(purposes) and not _holds(state):
         return _outdated(state, choices, target)
     try:

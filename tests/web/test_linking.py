@@ -282,3 +282,16 @@ def test_the_receipt_says_what_it_was(app: Flask) -> None:
     page = sign_in(client)
     client.post("/consent/link", data=form(page, decision="leave"), headers=HTML)
     assert texts("en")["link.title"] in client.get("/consent/receipt", headers=HTML).text
+
+
+def test_the_hosts_limiter_stops_a_yes_and_never_a_no(app: Flask, kit: ConsentKit) -> None:
+    client = visitor(app, "reject-all")
+    kit.limiter(lambda subject, endpoint: 7)
+    with app.app_context():
+        kit.choose(client.get("/subject").text, give=["statistics"])
+    page = sign_in(client)
+    stopped = client.post("/consent/link", data=form(page, "statistics", "ads"), headers=HTML)
+    assert (stopped.status_code, stopped.headers["Retry-After"]) == (429, "7")
+    assert said(app) == []
+    assert client.post("/consent/link", data=form(page, "ads"), headers=HTML).status_code == 303
+    assert said(app) == [("ads", "refused")]
