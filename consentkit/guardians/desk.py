@@ -8,7 +8,7 @@ from datetime import timedelta
 from hmac import compare_digest
 from typing import Any
 
-from consentkit.core.errors import ChoiceRejected, TokenInvalid
+from consentkit.core.errors import ChoiceRejected, TokenInvalid, VerifierFailed
 from consentkit.core.inviting import Reply
 from consentkit.core.record import Event
 from consentkit.core.times import AHEAD_US, from_us, to_us
@@ -19,6 +19,9 @@ from consentkit.guardians.setup import link_hash
 from consentkit.guardians.visiting import Page, Visit, Visits
 from consentkit.kit import Kit
 from consentkit.store.inviting import Row, Standing
+
+CHECKS = 10
+"""How often a verifier, who may cost money, is asked for one invitation."""
 
 
 class Desk(Visits):
@@ -76,7 +79,9 @@ class Desk(Visits):
             "provider": verifier.name,
             "started_us": now_us,
         }
-        body = replace(visit.row.body, check=started, verified=None)
+        if visit.row.body.checks >= CHECKS:
+            raise VerifierFailed("nobody is checked more often for one invitation")
+        body = replace(visit.row.body, check=started, verified=None, checks=visit.row.body.checks + 1)
         self.put(visit.row, replace(visit.row, body=body))
         reference = f"{visit.row.invitation}.{secret}"
         callback = f"{address}/callback/{verifier.name}"

@@ -6,7 +6,7 @@ import json
 import logging
 from dataclasses import replace
 
-from consentkit.core.errors import ChoiceRejected, GuardianNotNeeded, MessageNotSent
+from consentkit.core.errors import AskedTooOften, ChoiceRejected, GuardianNotNeeded, MessageNotSent
 from consentkit.core.inviting import check_askable
 from consentkit.core.minors import is_guarded
 from consentkit.core.record import Event
@@ -57,7 +57,10 @@ class Invitations(Messages):
         draft = replace(draft, items=items, method=self._last_method(draft, number))
         secret, now_us = new_secret(), self.runtime.clock.now()
         expires_us = Duration.parse(ACCESS_VALID).after(now_us)
-        row, code = self.enter(draft, secret, expires_us, None, withheld=not known)
+        try:
+            row, code = self.enter(draft, secret, expires_us, None, withheld=not known)
+        except AskedTooOften:  # nobody is to learn by this whether the contact is known
+            return
         if row.status is Standing.WITHHELD:
             return
         try:

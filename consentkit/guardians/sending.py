@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from consentkit.core.errors import AskedTooOften, MessageNotSent
 from consentkit.core.guardian_message import message_of
@@ -13,9 +14,9 @@ from consentkit.core.minors import Facts
 from consentkit.core.record import Event, bucket_of
 from consentkit.core.terms import Action
 from consentkit.core.times import from_us
-from consentkit.core.tokens import Ticket, new_code, signed
+from consentkit.core.tokens import Code, Ticket, new_code, signed
 from consentkit.core.verification import GuardianMethod
-from consentkit.guardians.setup import Draft, GuardianSetup, about, code_hash, link_hash, number_of
+from consentkit.guardians.setup import Draft, GuardianSetup, about, code_hash, ended, link_hash, number_of
 from consentkit.kit_facts import FactSources
 from consentkit.kit_policies import PolicyVerbs
 from consentkit.kit_record import check_subject
@@ -84,52 +85,46 @@ class Messages:
     def enter(
         self, draft: Draft, secret: str, expires_us: int, facts: Facts | None, *, withheld: bool = False
     ) -> tuple[Row, str]:
-        """Write the row of a new invitation. Raises AskedTooOften. A contact that is sent too much is sent no more."""
+        """Write the row of a new invitation, and give its code.
+
+        `withheld`: nobody is to be sent anything; so it is for a contact that is sent too much. Raises AskedTooOften.
+        """
         runtime, bucket = self.runtime, bucket_of(draft.tenant, draft.subject)
-        keyed, code, askers = runtime.keyed, new_code(bucket), tuple(self.setup.asker())
-        (invitation,) = runtime.clock.event_ids(bucket, 1)
+        (invitation,), code = runtime.clock.event_ids(bucket, 1), new_code(bucket)
         act = runtime.writer.act(draft.tenant, draft.subject, (), facts=facts)
-        contact = keyed.digest_of("guardian contact", draft.contact_key)
-        kept = json.dumps({"contact": draft.contact, "child": draft.child})
+        contact = runtime.keyed.digest_of("guardian contact", draft.contact_key)
+        askers = tuple(self.setup.asker()) if draft.kind == INVITE else ()
 
         def work(tx: Tx) -> Row:
             now_us, key = runtime.clock.now(), runtime.writer.known(tx, act).key
-            count, first_us = inviting.asked_by_subject(tx, bucket, key, now_us)
-            too_often = count >= SUBJECT_A_DAY
-            if too_often and draft.kind == INVITE:
-                again = from_us(first_us + inviting.DAY_US)
-                raise AskedTooOften(f"a guardian was asked {count} times in 24 hours", again_at=again)
-            sent = inviting.sent_to_contact(tx, contact, now_us)
-            silent = withheld or too_often or sent >= CONTACT_A_DAY
-            body = Body(
-                kind=draft.kind,
-                items=draft.items,
-                method=draft.method.value,
-                locale=draft.locale,
-                number=number_of(keyed, tx, draft, bucket, key),
-                askers=tuple(keyed.digest_of("guardian asker", text).hex() for text in askers),
-                link="" if silent else link_hash(keyed, secret),
-                code="" if silent else code_hash(keyed, invitation, code.secret),
-            )
-            row = Row(
-                bucket=bucket,
-                invitation=invitation,
-                tenant=draft.tenant,
-                subject_key=key,
-                contact_hash=contact,
-                sealed=None if silent else keyed.seal(kept, about(invitation)),
-                body=body,
-                status=Standing.WITHHELD if silent else Standing.OPEN,
-                expires_us=expires_us,
-                attempts=0,
-                place=code.place,
-                created_us=now_us,
-                due_us=max(expires_us, now_us + inviting.DAY_US) if silent else expires_us,
-            )
+            before = inviting.asked_by_subject(tx, bucket, key, draft.kind, now_us)
+            if len(before) >= SUBJECT_A_DAY:
+                again_at = from_us(min(before) + inviting.DAY_US)
+                raise AskedTooOften(
+                    f"a guardian was asked {len(before)} times in 24 hours", again_at=again_at
+                )
+            silent = withheld or inviting.sent_to_contact(tx, contact, now_us) >= CONTACT_A_DAY
+            number = number_of(runtime.keyed, tx, draft, bucket, key)
+            body = Body(draft.kind, draft.items, draft.method.value, draft.locale, number)
+            about_it = (bucket, invitation, draft.tenant, key, contact)
+            row = Row(*about_it, None, body, Standing.WITHHELD, expires_us, 0, code.place, now_us, expires_us)
+            row = ended(row, Standing.WITHHELD) if silent else self._opened(row, draft, askers, secret, code)
             inviting.add(tx, row)
             return row
 
         return runtime.database.write(work), str(code)
+
+    def _opened(self, row: Row, draft: Draft, askers: Sequence[str], secret: str, code: Code) -> Row:
+        """The row with what it takes to come in: hashes of link and code, and whom to send them to."""
+        keyed = self.runtime.keyed
+        kept = json.dumps({"contact": draft.contact, "child": draft.child})
+        body = replace(
+            row.body,
+            askers=tuple(keyed.digest_of("guardian asker", text).hex() for text in askers),
+            link=link_hash(keyed, secret),
+            code=code_hash(keyed, row.invitation, code.secret),
+        )
+        return replace(row, sealed=keyed.seal(kept, about(row.invitation)), body=body, status=Standing.OPEN)
 
     def send_or_forget(self, draft: Draft, row: Row, secret: str, code: str) -> None:
         """Send the message of a new invitation; where that fails there is none. Raises MessageNotSent."""

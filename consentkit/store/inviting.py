@@ -42,8 +42,7 @@ _GIVE_BACK = f"UPDATE {_P}invitation SET attempts = attempts - 1 WHERE bucket = 
 _DROP = f"DELETE FROM {_P}invitation WHERE bucket = ? AND event_id = ?"
 _DROP_OF_SUBJECT = f"DELETE FROM {_P}invitation WHERE bucket = ? AND subject_key = ?"
 _OF_SUBJECT = (
-    f"SELECT COUNT(*), MIN(created_us) FROM {_P}invitation "
-    "WHERE bucket = ? AND subject_key = ? AND created_us > ?"
+    f"SELECT body, created_us FROM {_P}invitation WHERE bucket = ? AND subject_key = ? AND created_us > ?"
 )
 _OF_CONTACT = (
     f"SELECT COUNT(*) FROM {_P}invitation WHERE contact_hash = ? AND created_us > ? AND status <> 'withheld'"
@@ -67,7 +66,8 @@ class Body:
     """What is kept of an invitation beside its columns. Secrets stand here as keyed hashes, in hex.
 
     `step`: which message is out. `askers`: the browser that asked. `answers`: a yes that waits for the second
-    message, by item the digest of what was shown. `used_by`: the browser that answered, `used_us` when.
+    message, by item the digest of what was shown. `used_by`: the browser that answered, `used_us` when. `checks`: how
+    often a verifier was asked.
     """
 
     kind: str
@@ -83,6 +83,7 @@ class Body:
     sent: bool = False
     used_by: str = ""
     used_us: int = 0
+    checks: int = 0
     check: Mapping[str, Any] | None = None
     verified: Mapping[str, Any] | None = None
 
@@ -174,10 +175,10 @@ def drop_of_subject(tx: Tx, bucket: int, subject_key: bytes) -> None:
     tx.count(_DROP_OF_SUBJECT, (bucket, subject_key))
 
 
-def asked_by_subject(tx: Tx, bucket: int, subject_key: bytes, now_us: int) -> tuple[int, int]:
-    """How often a subject has asked in the last 24 hours, and when it did so first."""
-    count, first_us = tx.run(_OF_SUBJECT, (bucket, subject_key, now_us - DAY_US))[0]
-    return count, first_us or now_us
+def asked_by_subject(tx: Tx, bucket: int, subject_key: bytes, kind: str, now_us: int) -> list[int]:
+    """When messages of a kind were asked for about a subject in the last 24 hours."""
+    rows = tx.run(_OF_SUBJECT, (bucket, subject_key, now_us - DAY_US))
+    return [created_us for body, created_us in rows if Body.read(body).kind == kind]
 
 
 def sent_to_contact(tx: Tx, contact_hash: bytes, now_us: int) -> int:

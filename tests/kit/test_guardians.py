@@ -32,6 +32,7 @@ from consentkit import (
     Age,
     AskedTooOften,
     AssuranceTooLow,
+    CatalogError,
     ChoiceRejected,
     ConsentKitError,
     GuardianNotNeeded,
@@ -41,6 +42,7 @@ from consentkit import (
     Purpose,
     TokenInvalid,
     UnknownPurpose,
+    VerifierFailed,
 )
 from consentkit.core.inviting import Reply
 from consentkit.core.tokens import Session
@@ -666,6 +668,25 @@ class GuardianSuite(Suite):
         invite(kit, contact=OTHER)
         assert len(outbox) == 6
 
+    def test_asking_for_links_takes_nothing_from_the_child(self, kit: Kit, outbox: Outbox) -> None:
+        invite(kit)
+        reply(kit, come(kit, outbox[0]), ["news"])
+        for _ in range(7):
+            kit.guardian_access("kid", contact=PARENT)
+        assert len(outbox) == 6
+        assert len(kept(kit)) == 6
+        invite(kit, contact=OTHER)
+        assert len(outbox) == 7
+
+    def test_a_verifier_is_not_asked_without_end(self, kit: Kit, outbox: Outbox, notary: Notary) -> None:
+        invite(kit, method="gov_id")
+        visit = come(kit, outbox[0])
+        for _ in range(10):
+            Desk(kit).start_check(look(kit, visit.session))
+        with pytest.raises(VerifierFailed):
+            Desk(kit).start_check(look(kit, visit.session))
+        assert len(notary.asked) == 10
+
     def test_a_contact_is_not_flooded_and_nobody_learns_of_it(self, kit: Kit, outbox: Outbox) -> None:
         for number in range(12):
             subject = f"kid-{number}"
@@ -714,6 +735,15 @@ class GuardianSuite(Suite):
             look(kit, visit.session, "browser:abc")
         for word in ("abc", "v-1"):
             assert word not in kept(kit)[0][2]
+
+    def test_a_guardian_may_ask_for_the_own_link(self, kit: Kit, outbox: Outbox) -> None:
+        invite(kit)
+        reply(kit, come(kit, outbox[0]), ["news"])
+        kit.guardian.asker = lambda: ("browser:parent", "account:parent")
+        kit.guardian_access("kid", contact=PARENT)
+        assert come(kit, outbox[1], "browser:parent", "account:parent").page is Page.ANSWER
+        with pytest.raises(AskedHere):
+            come(kit, outbox[1], "account:kid")
 
     def test_who_is_signed_in_as_the_child_may_not_answer(self, kit: Kit, outbox: Outbox) -> None:
         invite(kit)
@@ -907,6 +937,21 @@ class GuardianSuite(Suite):
         kit.facts.jurisdiction = lambda: "IN"
         (event,) = reply(kit, come(kit, outbox[0]), ["news"])
         assert body(event)["jurisdiction"] == "DE"
+
+
+@pytest.mark.parametrize(
+    ("rules", "key"),
+    [
+        (MinorRules(guardians="both"), "minors.guardians"),
+        (MinorRules(methods=["email", "pigeon"]), "minors.methods"),
+        (MinorRules(confirm_after="a day"), "minors.confirm_after"),
+        (MinorRules(invitation_valid_for="P"), "minors.invitation_valid_for"),
+    ],
+)
+def test_rules_that_are_none(rules: MinorRules, key: str) -> None:
+    with pytest.raises(CatalogError) as caught:
+        catalog(minors=rules)
+    assert caught.value.key == key
 
 
 class RulesSuite(Suite):
