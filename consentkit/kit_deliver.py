@@ -92,7 +92,7 @@ class _Round:
 
     def run(self) -> None:
         """Until every recipient has all, fails, or the round is over."""
-        waiting = deque(line.recipient for line in self._deliverer.lines() if line.disabled_us is None)
+        waiting = deque(self._deliverer.recipients())
         try:
             with ThreadPoolExecutor(AT_ONCE, "consentkit-deliver") as pool:
                 while waiting or self._sent:

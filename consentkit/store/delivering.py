@@ -19,7 +19,7 @@ LEASE_US = 90 * SECOND_US
 """Longer than any attempt may take."""
 _DAY_US = 24 * 3600 * SECOND_US
 
-_RECIPIENTS = f"SELECT recipient, disabled_us, lease_until_us FROM {_P}recipient ORDER BY recipient"
+_RECIPIENTS = f"SELECT recipient FROM {_P}recipient WHERE disabled_us IS NULL ORDER BY recipient"
 _HEAD = (
     "SELECT d.leaf_index, CAST(l.event_id AS TEXT), d.attempts, d.next_try_us, d.subject_sealed "
     f"FROM {_P}delivery d JOIN {_P}leaf l ON l.leaf_index = d.leaf_index "
@@ -55,15 +55,6 @@ _AGAIN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A recipient. `disabled_us`: since when it wants nothing more (410); `leased_until_us`: somebody is at it."""
-
-    recipient: str
-    disabled_us: int | None
-    leased_until_us: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Head:
     """A recipient's first open message. `failures`: attempts so far."""
 
@@ -85,9 +76,9 @@ class Deliverer:
     def __init__(self, database: Database) -> None:
         self._database, self.token = database, secrets.token_hex(8)
 
-    def lines(self) -> list[Line]:
-        """Every recipient there ever was."""
-        return [Line(*row) for row in self._database.read(lambda tx: tx.run(_RECIPIENTS))]
+    def recipients(self) -> list[str]:
+        """Every recipient there ever was, but for those that want no more."""
+        return [row[0] for row in self._database.read(lambda tx: tx.run(_RECIPIENTS))]
 
     def head(self, recipient: str) -> Head | None:
         """The message that is next."""
