@@ -566,6 +566,21 @@ class SweepSuite(Suite):
         assert [d.purposes for d in kit.unconfirmed_deletions()] == [("news",)]
         assert self.waiting(kit) == {"kid": ("host", "mailer", "printer")}
 
+    def test_what_was_not_due_at_the_confirmation_is_not_forgotten(
+        self, kit: Kit, clock: ShiftedClock
+    ) -> None:
+        kit.learn("kid", age=Age(years=9), jurisdiction="US")
+        clock.shift_us += 10 * DAY_US
+        kit.give("kid", "news", actor="guardian:1")  # and never verified
+        clock.shift_us += 5 * DAY_US
+        kit.sweep_minors()
+        assert [d.purposes for d in kit.unconfirmed_deletions()] == [("map",)]
+        kit.confirm_deleted("kid")
+        assert list(kit.unconfirmed_deletions()) == []  # the map has no recipients
+        clock.shift_us += 10 * DAY_US
+        assert kit.sweep_minors().required == 1
+        assert [d.purposes for d in kit.unconfirmed_deletions()] == [("news",)]
+
     def test_another_id_takes_what_is_open_along(self, kit: Kit, clock: ShiftedClock) -> None:
         kit.learn("kid", age=Age(years=9))
         clock.shift_us += 15 * DAY_US
