@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from functools import partial
 
@@ -26,6 +27,7 @@ from consentkit.core.terms import Action, Band
 from consentkit.kit_facts import placed
 from consentkit.kit_record import check_subject
 from consentkit.kit_subject import SubjectVerbs
+from consentkit.logs import harmless, log
 from consentkit.signals import delete_required, tell
 from consentkit.store.database import Tx
 from consentkit.store.learning import learn
@@ -149,9 +151,11 @@ class MinorVerbs(SubjectVerbs):
                 events = self._start_over(one, answer)
             except StoreUnavailable:
                 raise
-            except ConsentKitError:
+            except ConsentKitError as error:
                 if sealing:
                     raise
+                message = "what is kept of a child who is not allowed is destroyed by the sweep: %(error)s"
+                log(logging.WARNING, "destruction_postponed", message, error=harmless(error))
                 return []
         self._recorded(subject, tenant, events)
         for event in events:

@@ -303,11 +303,15 @@ class ClosedSuite(Suite):
         assert heard.subjects == ["kid"]
         assert kit.sweep_minors() == Swept(1)
 
-    def test_without_the_key_of_the_log_the_sweep_destroys(self, kit: Kit, heard: Heard) -> None:
+    def test_without_the_key_of_the_log_the_sweep_destroys(
+        self, kit: Kit, heard: Heard, caplog: pytest.LogCaptureFixture
+    ) -> None:
         """As in a web process on PostgreSQL: what has to be sealed first cannot be."""
         kit.give("kid", "news")
         with without_log_key(kit):
             kit.learn("kid", age=Age(years=12))
+            (line,) = [r for r in caplog.records if getattr(r, "event", "") == "destruction_postponed"]
+            assert "kid" not in line.getMessage()
             self.closed(kit, "kid")
             assert said(kit, "kid") == ["given news", "refused minor"]
             with pytest.raises(ConsentKitError, match="key"):
