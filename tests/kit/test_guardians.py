@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -45,7 +46,7 @@ from consentkit import (
     VerifierFailed,
 )
 from consentkit.core.inviting import Reply
-from consentkit.core.tokens import Session
+from consentkit.core.tokens import Session, new_secret, read_ticket, signed
 from consentkit.guardians.desk import Desk
 from consentkit.guardians.visiting import AskedHere, Page, Visit
 from consentkit.kit import Kit
@@ -767,6 +768,19 @@ class GuardianSuite(Suite):
         assert look(kit, first.session).page is Page.DONE
         assert len([e for e in kit.ledger.of_subject("kid") if e.actor.startswith("guardian")]) == 1
 
+    def test_the_signing_key_alone_makes_no_link(self, kit: Kit, outbox: Outbox) -> None:
+        invite(kit)
+        keys = kit.guardian.signing_keys(kit.runtime.keyed)
+        genuine = read_ticket(token_of(outbox[0]), keys)
+        for forged in (
+            replace(genuine, secret=""),
+            replace(genuine, secret=new_secret()),
+            replace(genuine, step=1),
+        ):
+            with pytest.raises(TokenInvalid):
+                Desk(kit).open_link(signed(forged, keys), ())
+        assert Desk(kit).open_link(signed(genuine, keys), ())
+
     def test_of_two_answers_at_once_one_is_taken(self, kit: Kit, outbox: Outbox) -> None:
         invite(kit)
         visits = [come(kit, outbox[0]) for _ in range(4)]
@@ -930,13 +944,19 @@ class GuardianSuite(Suite):
         assert kit.decide("kid", "news", tenant="t").reason == "GIVEN"
         assert reason(kit) == "GUARDIAN_REQUIRED"
 
-    def test_where_the_guardian_is_says_nothing_about_the_child(self, kit: Kit, outbox: Outbox) -> None:
-        kit.learn("drifter", age=Age(years=9))
-        kit.facts.jurisdiction, kit.facts.in_request = (lambda: "DE"), (lambda: True)
-        invite(kit, subject="drifter")
-        kit.facts.jurisdiction = lambda: "IN"
-        (event,) = reply(kit, come(kit, outbox[0]), ["news"])
-        assert body(event)["jurisdiction"] == "DE"
+    def test_where_the_guardian_is_says_nothing_about_the_child(
+        self, kit: Kit, outbox: Outbox, notary: Notary
+    ) -> None:
+        kit.learn("drifter", age=Age(years=14))
+        kit.facts.jurisdiction, kit.facts.in_request = (lambda: None), (lambda: True)
+        invite(kit, subject="drifter", method="gov_id")
+        kit.facts.jurisdiction = lambda: "GB"  # where one of fourteen would answer alone
+        visit = come(kit, outbox[0])
+        Desk(kit).start_check(visit)
+        notary.find(kit)
+        (event,) = reply(kit, look(kit, visit.session), ["news"])
+        assert body(event)["jurisdiction"] is None
+        assert body(event)["age_rule"] == "strictest"
 
 
 @pytest.mark.parametrize(
