@@ -947,8 +947,8 @@ class GuardianSuite(Suite):
     def test_where_the_guardian_is_says_nothing_about_the_child(
         self, kit: Kit, outbox: Outbox, notary: Notary
     ) -> None:
-        kit.learn("drifter", age=Age(years=14))
         kit.facts.jurisdiction, kit.facts.in_request = (lambda: None), (lambda: True)
+        kit.learn("drifter", age=Age(years=14))
         invite(kit, subject="drifter", method="gov_id")
         kit.facts.jurisdiction = lambda: "GB"  # where one of fourteen would answer alone
         visit = come(kit, outbox[0])
