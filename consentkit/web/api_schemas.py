@@ -111,10 +111,10 @@ class InvitationSchema(Schema):
 class _Whole(fields.Integer):
     """A whole number; marshmallow takes true for one."""
 
-    def _deserialize(self, value: Any, *rest: Any, **named: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **named: Any) -> int:
         if isinstance(value, bool):
             raise ValidationError("Not a valid integer.")
-        return super()._deserialize(value, *rest, **named)
+        return super()._deserialize(value, attr, data, **named)
 
 
 class _Day(fields.Field[date]):
