@@ -35,7 +35,7 @@ class Phone(Browser):
 
     def put(self, path: str, body: dict[str, Any]) -> Answer:
         headers = {"Accept": JSON, "Content-Type": JSON}
-        return self._send(Request(self._url + path, json.dumps(body).encode(), headers, method="PUT"))
+        return self._send(Request(self.url + path, json.dumps(body).encode(), headers, method="PUT"))
 
     def send(self, path: str) -> Answer:
         return self.post(path, {}, accept=JSON)

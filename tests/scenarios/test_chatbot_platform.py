@@ -119,6 +119,27 @@ def test_5_6_nine_cases_without_consent_each_on_record(service: Service) -> None
         assert [json.loads(e.body)["ground"] for e in used] == ["authority"]
 
 
+def test_5_5_guardians_may_ask_about_the_minors_information(service: Service) -> None:
+    with service.app.app_context():
+        service.kit.learn("kid", age=Age(years=12))
+    kid, parent = service.browser("kid"), service.browser()
+    assert kid.post("/ask-guardian", {"contact": "parent@example.org"}).json == {"asked": True}
+    (sent,) = service.app.extensions["outbox"]
+    assert kid.get("/chat", accept="application/json").json["reason"] == "GUARDIAN_PENDING"
+    assert "Your conversations with assistants" in parent.follow(sent.url).text
+    assert parent.answer_as_guardian({"privacy", "terms"}).status == 303
+    assert kid.get("/chat").status == 200
+
+    with service.app.test_request_context(base_url=kid.url):
+        service.kit.guardian_access("kid", contact="parent@example.org")
+    later = service.browser()
+    later.follow(service.app.extensions["outbox"][1].url)
+    export = later.get("/consent/guardian/export").json
+    assert [e["item"] for e in export["events"] if e["action"] == "accepted"] == ["privacy", "terms"]
+    assert later.answer_as_guardian({"privacy"}).status == 303
+    assert kid.get("/chat").status == 403, "revoked for the terms: closed at once"
+
+
 @pytest.mark.parametrize(("place", "advertised"), [("CN", True), ("IN", False)])
 def test_5_7_no_tags_about_minors_and_no_advertising_where_the_law_forbids_it(
     service: Service, place: str, advertised: bool

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, request, session
 
-from consentkit import ConsentKit, gated, requires_acceptance, requires_consent, ungated
+from consentkit import ConsentKit, Invitation, gated, requires_acceptance, requires_consent, ungated
 from example_app.profiles import service
 
 FOLDER = Path(__file__).parent
@@ -25,6 +25,9 @@ def create_app(
     """The platform. `kit`: another catalogue than the file's, such as an earlier release of it."""
     app, consent = service.make(FOLDER, config, instance_path, kit)
     consent.locale_loader(lambda: request.args.get("lang"))
+    outbox: list[Invitation] = []  # a sketch: what a mailer would send
+    app.extensions["outbox"] = outbox
+    consent.guardian_mailer(outbox.append)
     consent.init_app(app)
     app.register_blueprint(platform)
     return app
@@ -46,6 +49,15 @@ def log_in() -> Response:
     events = _consent().accept(account, "log_in", method="login_button", locale=locale)
     session["account"] = account
     return jsonify([event.item for event in events])
+
+
+@platform.post("/ask-guardian")
+@ungated("asks a guardian, who has not answered yet")
+def ask_guardian() -> Response:
+    """Whoever is under eighteen names a parent or guardian, who reads the policies and agrees."""
+    contact = request.form.get("contact", "")
+    _consent().invite_guardian(service.account(), "log_in", contact=contact, method="email")
+    return jsonify(asked=True)
 
 
 @platform.get("/chat")
