@@ -39,6 +39,7 @@ class GuardianSetup:
                 "nobody sends messages to guardians: register who does with @consent.guardian_mailer"
             )
         self.address()
+        self.keys()
         return self.mailer
 
     def send(self, invitation: Invitation) -> None:

@@ -597,6 +597,13 @@ def test_without_an_address_of_its_own_only_this_machine_is_trusted(
     assert outbox[0].url.startswith("http://127.0.0.1:8000/shop/consent/guardian/")
 
 
+def test_without_a_secret_key_nothing_is_begun(kit: ConsentKit, app: Flask, outbox: Outbox) -> None:
+    app.secret_key = None
+    with app.app_context(), pytest.raises(ConsentKitError, match="SECRET_KEY"):
+        kit.invite_guardian("kid", "news", contact=PARENT, method="email")
+    assert outbox == []
+
+
 @pytest.mark.parametrize(
     "address", ["shop.example", "http://shop.example", "https://", "https://a@shop.example", "https://s?x", 5]
 )
