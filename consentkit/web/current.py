@@ -20,6 +20,8 @@ from consentkit.web.identity import Identity, identify
 from consentkit.web.state import State, current_state
 
 _MEMO, _HEARD = "consentkit.state", "consentkit.heard"
+_SILENT: frozenset[str] = frozenset()
+_GPC = frozenset({"gpc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +140,10 @@ def signals() -> frozenset[str]:
 
     A WSGI server joins several headers by commas.
     """
-    values = [value.strip() for value in request.headers.get("Sec-GPC", "").split(",")]
-    return frozenset({"gpc"}) if "1" in values else frozenset()
+    sent: str | None = request.environ.get("HTTP_SEC_GPC")
+    if sent is None:
+        return _SILENT
+    return _GPC if "1" in [value.strip() for value in sent.split(",")] else _SILENT
 
 
 def heard_us(state: State) -> int:

@@ -52,9 +52,11 @@ def install(app: Flask) -> None:
 
 
 def _listens() -> bool:
+    if not signals():
+        return False
     static = (request.endpoint or "static").rpartition(".")[2] == "static"
     elsewhere = static or request.blueprint in (f"{BLUEPRINT}_api", SUPPORT)
-    return not elsewhere and request.method != "OPTIONS" and bool(signals())
+    return not elsewhere and request.method != "OPTIONS"
 
 
 def _hint_is_deaf(response: Response) -> bool:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from consentkit import Age, Category, ConsentKit, MinorRules, Purpose, RegimeRule, Site
 from consentkit.core.terms import Regime
+from tests.web.api_caller import Caller
 from tests.web.conftest import make_kit
 
 AppOf = Callable[..., Flask]
@@ -318,3 +319,22 @@ class TestAgain:
         assert "marketing" in status(client)["may_ask"]
         assert "marketing" not in status(client, **GPC)["may_ask"]
         assert "marketing" not in status(client)["may_ask"]
+
+
+def test_the_api_names_the_row_that_decided(app: Flask, kit: ConsentKit) -> None:
+    caller = Caller(app, kit)
+    with app.app_context():
+        kit.learn("u-1", jurisdiction="US-CA")
+        kit.learn("u-2", jurisdiction="DE")
+    by_silence = caller.get("/subjects/u-1/decisions/ads").json
+    assert (by_silence["reason"], by_silence["rule"]) == ("NOT_REQUIRED", "US-CA")
+    assert caller.get("/subjects/u-2/decisions/ads").json["rule"] is None
+    batch = caller.call("POST", "/decisions", json={"subjects": ["u-1", "u-2"], "item": "statistics"}).json
+    assert [decision["rule"] for decision in batch["decisions"]] == ["US-CA", None]
+    listed = {c["item"]: c["rule"] for c in caller.get("/subjects/u-1/consents").json["consents"]}
+    assert (listed["ads"], listed["newsletter"]) == ("US-CA", None)
+    with app.app_context():
+        kit.signalled("u-1")
+    events = [(e["kind"], e["item"], e["actor"], e["method"]) for e in caller.events("u-1")]
+    assert events == [("signal", "gpc", "browser", "browser_signal")]
+    assert caller.get("/subjects/u-1/decisions/ads").json["reason"] == "OPTED_OUT_BY_SIGNAL"
