@@ -119,10 +119,20 @@ class CurrentConsents:
         now_us = kit.runtime.clock.now()
         facts = kit.facts.complete(kit.catalog, asked[0] if asked else VISITOR, subject.facts, now_us)
         visitor = found[asked[1]] if len(asked) == 2 else None
-        denied = [replace(row, actor="visitor") for row in visitor.rows if _counts(row)] if visitor else []
+        said = [row for row in visitor.rows if _counts(row)] if visitor else []
+        denied = [replace(row, actor="visitor") for row in said if not _spoken_for(row, subject.rows)]
         if asked and "gpc" in signals() and not any(row.kind == Kind.SIGNAL for row in subject.rows):
             denied.append(_signal(heard_us(self.state)))
         return Known(replace(subject, facts=facts), visitor, tuple(denied))
+
+
+def _spoken_for(denial: Row, rows: tuple[Row, ...]) -> bool:
+    """Whether a guardian of the account has allowed since then what this browser once denied.
+
+    A child cannot take a no back by a yes of its own.
+    """
+    about = [r for r in rows if (r.kind, r.item, r.scope) == (denial.kind, denial.item, denial.scope)]
+    return any(r.grants and r.actor.startswith("guardian:") and r.order > denial.order for r in about)
 
 
 def current() -> CurrentConsents:

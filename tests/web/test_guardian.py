@@ -642,3 +642,20 @@ def test_a_verb_alone_still_needs_the_guardian(app: Flask, kit: ConsentKit, outb
 def test_contacts_cannot_be_found_out_over_the_childs_page(child: Browser, outbox: Outbox) -> None:
     seen = {(child.post("/ask", data={"contact": c}).status_code) for c in (PARENT, OTHER, PARENT)}
     assert seen == {200}
+
+
+def test_what_the_browser_denied_before_sign_up_ends_with_the_guardians_yes(
+    app: Flask, kit: ConsentKit, guardian: Browser, outbox: Outbox
+) -> None:
+    """Somebody says no on the banner, then signs up as a child, who cannot take that back."""
+    app.add_url_rule("/news", "news", consentkit.requires_consent("news")(lambda: "news"))
+    shared = Browser(app)
+    assert shared.post("/consent", data={"decision": "reject-all"}).status_code == 303
+    shared.post("/login", data={"user": "kid"})
+    assert shared.get("/news").status_code == 403
+    shared.post("/ask")
+    guardian.open(outbox[0].url)
+    guardian.answer(["news"])
+    assert shared.get("/news").text == "news"
+    shared.post("/logout")
+    assert shared.get("/news").status_code == 303, "nobody has answered in this browser"
