@@ -14,6 +14,7 @@ from consentkit.core.errors import ConsentKitError
 from consentkit.core.notice import Notice
 from consentkit.core.webhooks import Secrets, Webhooks
 from consentkit.guardians.setup import GuardianSetup
+from consentkit.kit_audience import Audiences
 from consentkit.kit_deliveries import RecipientVerbs
 from consentkit.kit_exception import LawfulExceptions
 from consentkit.kit_facts import FactSources
@@ -22,14 +23,13 @@ from consentkit.kit_gated import gated
 from consentkit.kit_guardian import GuardianVerbs
 from consentkit.kit_link import LinkVerbs
 from consentkit.kit_outgoing import OutgoingCalls
-from consentkit.kit_read import Answers
 from consentkit.kit_write import Verbs
 from consentkit.runtime import Runtime
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kit(Verbs, LinkVerbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Answers):
+class Kit(Verbs, LinkVerbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Audiences):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 
     def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:

@@ -59,7 +59,7 @@ class Decision:
 AGE = "age"
 Outcome = tuple[Reason, Row | None, tuple[str, ...]]
 ALLOWING = frozenset({Reason.EXCEPTION, Reason.NOT_REQUIRED, Reason.GIVEN, Reason.ACCEPTED})
-_DENIED: dict[str, Reason] = {
+DENIED: dict[str, Reason] = {
     Status.REFUSED: Reason.REFUSED,
     Status.DECLINED: Reason.REFUSED,
     Status.WITHDRAWN: Reason.WITHDRAWN,
@@ -70,10 +70,10 @@ _DENIED: dict[str, Reason] = {
 
 def _denial(row: Row) -> Reason:
     by_guardian = row.status == Status.REVOKED and row.actor.startswith("guardian:")
-    return Reason.GUARDIAN_REVOKED if by_guardian else _DENIED[row.status]
+    return Reason.GUARDIAN_REVOKED if by_guardian else DENIED[row.status]
 
 
-_OBJECTABLE = frozenset({Basis.LEGITIMATE_INTEREST, Basis.PUBLIC_TASK})
+OBJECTABLE = frozenset({Basis.LEGITIMATE_INTEREST, Basis.PUBLIC_TASK})
 
 
 def _exception(case: Case) -> Outcome | None:
@@ -95,7 +95,7 @@ def _restricted(case: Case) -> Outcome | None:
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
     # Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a core purpose has rule 7.
-    refusals = (Status.REFUSED, Status.WITHDRAWN) if case.rule.basis in _OBJECTABLE else ()
+    refusals = (Status.REFUSED, Status.WITHDRAWN) if case.rule.basis in OBJECTABLE else ()
     objected = standing(case.rows, case.own, case.young, (Status.OBJECTED, *refusals))
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
@@ -123,7 +123,7 @@ def _age_first(case: Case, *needs: str) -> tuple[str, ...]:
 def _core_closed(case: Case) -> Outcome | None:
     for item in case.view.core:
         rows = about(case.view, Kind.PURPOSE, item)
-        row = standing(rows, own_answer(rows), case.young, _DENIED)
+        row = standing(rows, own_answer(rows), case.young, DENIED)
         if row is not None:
             return _denial(row), row, (item,)
     return None
@@ -141,7 +141,7 @@ def _other_basis(case: Case) -> Outcome | None:
 
 
 def _denied(case: Case) -> Outcome | None:
-    row = standing(case.rows, case.own, case.young, _DENIED)
+    row = standing(case.rows, case.own, case.young, DENIED)
     return (_denial(row), row, ()) if row is not None else None
 
 

@@ -1,0 +1,149 @@
+"""Audiences: who may be processed now, as SQL for a mailing of a million or for a query of the host's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+
+from consentkit.core.crowds import Asked, Crowd, crowds
+from consentkit.core.errors import ConsentKitError
+from consentkit.kit_facts import placed
+from consentkit.kit_read import Answers
+from consentkit.runtime import Runtime
+from consentkit.store import audience as store
+from consentkit.store.crowds import Question
+
+Ids = store.Ids
+_CHUNK = 500
+
+
+class Audiences(Answers):
+    """The gate's answer for everybody at once. Nothing here is decided anew: `core.audience` follows the gate."""
+
+    def audience(
+        self, item: str, *, tenant: str | None = None, scope: str = "", among: sa.Select[Any] | None = None
+    ) -> Ids:
+        """The ids of the subjects that may be processed, as a SELECT of one column `subject`.
+
+        Of every account that the ledger knows; visitors are left out. `among`: of these ids only, a SELECT of one
+        column in the same database. Where somebody who was never asked is allowed it has to be given. The moment is
+        that of execution. Raises UnknownPurpose, ConsentKitError, StoreUnavailable, ValueError.
+        """
+        question, stranger = self._question(item, tenant or "", scope)
+        ids = None if among is None else self._ids(among)
+        if ids is None and stranger is not None:
+            raise ConsentKitError(
+                f"{item!r} is allowed for people whom the ledger has never seen, so it cannot list them: "
+                "say among whom, audience(…, among=select(User.id))"
+            )
+        known = store.audience(question, ids)
+        if ids is None or stranger is None:
+            return known
+        (candidate,) = ids.subquery().c
+        unknown = sa.select(candidate).distinct().where(self._stranger(question, stranger, candidate, ids))
+        return sa.select(sa.union_all(known, unknown).subquery().c[0].label("subject"))
+
+    def allowed(
+        self, item: str, subject: Any, *, tenant: str | None = None, scope: str = ""
+    ) -> sa.ColumnElement[bool]:
+        """The condition, for a query of the host's in the ledger's database, that a subject may be processed.
+
+        `subject`: the column that holds the id, such as `User.id`. The moment is that of execution. Raises
+        UnknownPurpose, StoreUnavailable, ValueError.
+        """
+        question, stranger = self._question(item, tenant or "", scope)
+        candidate = self._text(subject)
+        known = store.allowed(question, candidate)
+        if stranger is None:
+            return known
+        return sa.or_(known, self._stranger(question, stranger, candidate, sa.select(candidate)))
+
+    def audience_ids(
+        self, item: str, *, tenant: str | None = None, scope: str = "", among: Iterable[str] | None = None
+    ) -> Iterator[str]:
+        """The ids of the subjects that may be processed. Streams: in whatever order, in little memory.
+
+        `among`: of these ids only, in their order; each is put to the gate itself. Raises UnknownPurpose,
+        ConsentKitError, ValueError, and StoreUnavailable, also in the middle: then the list is not complete.
+        """
+        if isinstance(among, str):
+            raise ValueError("among= is a list or another iterable of ids, not one text")
+        self.runtime.catalog.items_of(item)
+        if among is not None:
+            return self._each(item, tenant or "", scope, iter(among))
+        return store.stream(self.runtime.database, self.audience(item, tenant=tenant, scope=scope))
+
+    def _each(self, item: str, tenant: str, scope: str, among: Iterator[str]) -> Iterator[str]:
+        while chunk := list(islice(among, _CHUNK)):
+            rules, states = self.runtime.rules(), self.runtime.reader.states(tenant, chunk)
+            for subject in chunk:
+                asked = (rules, item, subject, states[subject])
+                if self.answer(*asked, tenant=tenant, scope=scope, exceptions=False).allowed:
+                    yield subject
+
+    def _question(self, item: str, tenant: str, scope: str) -> tuple[Question, Crowd | None]:
+        """What is asked; and the crowd of those the ledger does not know, where they are allowed."""
+        runtime = self.runtime
+        book, catalog = runtime.rules(), runtime.catalog
+        rules, minors = book.asked(item), self.facts.rules(catalog)
+        default = None if tenant or self.facts.jurisdiction is not None else catalog.site.default_jurisdiction
+        ask_age = self.facts.age is not None and not tenant
+        found = crowds(
+            Asked(rules, book, minors, default, ask_age),
+            lambda facts, now_us: placed(catalog, facts, default, now_us) if default else facts,
+        )
+        nobody = not rules and item != "necessary"
+        question = Question(
+            tenant,
+            scope,
+            () if nobody else found,
+            runtime.clock.now,
+            lambda about: runtime.rules().rules[about.key].floor,
+        )
+        unknown = next(crowd for crowd in found if crowd.nowhere)
+        asked = unknown.of_unknown_age
+        return question, unknown if asked is not None and asked.silent and not nobody else None
+
+    def _stranger(self, question: Question, crowd: Crowd, candidate: Any, ids: Ids) -> Any:
+        """That the ledger has never seen an id, under its own name or hidden after an erasure."""
+        asked, runtime = crowd.of_unknown_age, self.runtime
+        if asked is None or not asked.alive:
+            return store.stranger(question, candidate)
+        return store.stranger(question, candidate, lambda: _erased(runtime, question, ids))
+
+    def _ids(self, among: sa.Select[Any]) -> Ids:
+        if not isinstance(among, sa.SelectBase):
+            raise ValueError("among= is a SELECT; for ids at hand there is audience_ids(…, among=…)")
+        columns = list(among.selected_columns)
+        if len(columns) != 1:
+            raise ValueError(f"among= selects {len(columns)} columns: select the one with the ids")
+        return sa.select(self._text(among.subquery().c[0]).label("subject"))
+
+    def _text(self, column: Any) -> Any:
+        """The id as the ledger knows it. Raises ValueError where the database would write another text."""
+        kind = column.type
+        if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
+            return column
+        exact = isinstance(kind, sa.Integer) or (
+            isinstance(kind, sa.Uuid) and self.runtime.database.postgresql and kind.native_uuid
+        )
+        if not exact:
+            raise ValueError(
+                f"the ids are of type {kind!r}: give an expression of type String with the very text that "
+                "the ledger was given"
+            )
+        return sa.cast(column, sa.Text)
+
+
+def _erased(runtime: Runtime, question: Question, ids: Ids) -> list[str]:
+    """Those of some ids that are hidden in the ledger after an erasure: only the key tells which."""
+    hidden = set(store.stream(runtime.database, store.hidden(question.tenant)))
+    if not hidden:
+        return []
+    (candidate,) = ids.subquery().c
+    unknown = sa.select(candidate).where(store.stranger(question, candidate))
+    found = store.stream(runtime.database, unknown)
+    return [each for each in found if runtime.keyed.hidden_subject(question.tenant, each) in hidden]
