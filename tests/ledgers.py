@@ -90,9 +90,7 @@ def open_kit(
     engine = own_engine(url)
     database = Database(lambda: engine, owned=True)
     log_key = None if engine.dialect.name == "sqlite" else LOG_KEY
-    runtime = Runtime(
-        what or catalog(), database, key=KEY, log_key=log_key, clock=clock, webhooks=webhooks
-    )
+    runtime = Runtime(what or catalog(), database, key=KEY, log_key=log_key, clock=clock, webhooks=webhooks)
     if publish:
         if engine.dialect.name == "sqlite":
             runtime.upgrade()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -40,8 +41,12 @@ def worker() -> Iterator[Any]:
     """One real worker for the tests of this module; its broker is in memory."""
     app = Celery("tests", broker="memory://", backend="cache+memory://")
     app.conf.update(task_default_queue=uuid.uuid4().hex, broker_transport_options={"polling_interval": 0.02})
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
     with start_worker(app, pool="solo", perform_ping_check=False) as worker:
+        root.setLevel(level)  # a worker takes the process's logging over; the tests after it want theirs
         yield worker
+    root.handlers[:] = handlers
 
 
 @pytest.fixture
