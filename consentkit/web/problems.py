@@ -107,7 +107,9 @@ def title_of(state: State, item: str, locale: str) -> str:
     """The title of a purpose or policy in a locale."""
     catalog = state.kit.catalog
     found = catalog.purposes.get(item) or catalog.policies.get(item) or catalog.categories.get(item)
-    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or _name(item, locale)
+    return (localized(found.title, locale, catalog.site.default_locale) if found else "") or _name(
+        item, locale
+    )
 
 
 def _name(item: str, locale: str) -> str:
