@@ -28,6 +28,7 @@ _COMMANDS = {
     "invitations": "guardians",
     "signed-form": "guardians",
     "cancel-invitation": "guardians",
+    "audience": "audience",
     "notify": "policies",
     "announce": "policies",
     "minors": "minors",

@@ -11,12 +11,11 @@ from typing import IO, Any
 import click
 from flask.cli import with_appcontext
 
-from consentkit.cli.printing import Failure, NotKnown, count, note, printable
+from consentkit.cli.printing import Failure, NotKnown, count, note, printable, progress
 from consentkit.core.errors import ChoiceRejected, UnknownPolicy
 from consentkit.kit import Kit
 from consentkit.web.state import current_state
 
-_STEP = 10_000
 _LINES = click.File("r", encoding="utf-8")
 
 
@@ -76,7 +75,7 @@ def announce(key: str, to: IO[str], tenant: str) -> None:
         for at, line in _read(to):
             subjects = [line["subject"]]
             new += _on_line(at, lambda: kit.announce(key, subjects, tenant=tenant))  # noqa: B023
-            _progress(at)
+            progress(at)
         if not at:
             kit.announce(key, [], tenant=tenant)
     except UnknownPolicy as error:
@@ -98,7 +97,7 @@ def _list(kit: Kit, policy: str, form: str, tenant: str) -> None:
             writer.writerow(row)
         else:
             click.echo(json.dumps(dict(zip(fields, row, strict=True)), ensure_ascii=False))
-        _progress(number)
+        progress(number)
     note(f"{count(number, 'subject')} to be told of version {printable(release.version)} of {policy}.")
 
 
@@ -118,7 +117,7 @@ def _record(kit: Kit, policy: str, told: IO[str], version: str | None, tenant: s
         of = line.get("version") or version
         new += _on_line(at, lambda: len(kit.notified(subject, policy, version=of, **how)))  # noqa: B023
         seen += 1
-        _progress(seen)
+        progress(seen)
     click.echo(f"{count(new, 'subject')} recorded as told, {seen - new:,} had been before.")
     if unknown:
         lines = ", ".join(map(str, unknown))
@@ -161,8 +160,3 @@ def _parsed(at: int, text: str) -> dict[str, Any]:
     if not texts.get("subject") or not all(isinstance(value, str) for value in texts.values()):
         raise Failure(f'line {at} is not a JSON object of texts such as {{"subject": "u-42"}}')
     return texts
-
-
-def _progress(number: int) -> None:
-    if number % _STEP == 0:
-        note(f"{number:,} …")

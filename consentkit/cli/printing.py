@@ -12,6 +12,7 @@ from typing import IO, Any
 import click
 
 WIDTH = 80
+STEP = 10_000
 _NARROW = 8
 
 
@@ -41,6 +42,12 @@ class Unusable(Failure):
 def note(text: str) -> None:
     """A remark beside the answer, on stderr."""
     click.echo(wrapped(text), err=True)
+
+
+def progress(number: int) -> None:
+    """How far a long list has come, every ten thousand lines, on stderr."""
+    if number % STEP == 0:
+        note(f"{number:,} …")
 
 
 def wrapped(text: str, indent: str = "") -> str:
