@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import click
 import pytest
 
 import consentkit
-from consentkit import testing, verify
+from consentkit import kit_declared, testing, verify
 from consentkit.cli import consent as commands
 from consentkit.config import PREFIX, Settings
 from consentkit.core import errors
@@ -337,6 +338,8 @@ def test_console_examples_print_what_they_show(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # A process of its own would not know the jobs of other tests.
+    monkeypatch.setattr(kit_declared, "_declared", WeakKeyDictionary())
     names: dict[str, Any] = {"__name__": "__main__"}
     shell = Shell(names)
     for kind, code, line in blocks(path):
