@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from consentkit.core.crowds import Asked, Crowd, crowds
+from consentkit.core.criteria import Criteria
+from consentkit.core.crowds import Asked, crowds
 from consentkit.core.errors import ConsentKitError
 from consentkit.kit_facts import placed
 from consentkit.kit_read import Answers
@@ -42,8 +43,7 @@ class Audiences(Answers):
         known = store.audience(question, ids)
         if ids is None or stranger is None:
             return known
-        (candidate,) = ids.subquery().c
-        unknown = sa.select(candidate).distinct().where(self._stranger(question, stranger, candidate, ids))
+        unknown = store.strangers(question, ids, lambda each: self._unseen(question, stranger, each, ids))
         return sa.select(sa.union_all(known, unknown).subquery().c[0].label("subject"))
 
     def allowed(
@@ -56,10 +56,8 @@ class Audiences(Answers):
         """
         question, stranger = self._question(item, tenant or "", scope)
         candidate = self._text(subject)
-        known = store.allowed(question, candidate)
-        if stranger is None:
-            return known
-        return sa.or_(known, self._stranger(question, stranger, candidate, sa.select(candidate)))
+        unseen = self._unseen(question, stranger, candidate, sa.select(candidate))
+        return store.allowed(question, candidate, unseen)
 
     def audience_ids(
         self, item: str, *, tenant: str | None = None, scope: str = "", among: Iterable[str] | None = None
@@ -84,8 +82,8 @@ class Audiences(Answers):
                 if self.answer(*asked, tenant=tenant, scope=scope, exceptions=False).allowed:
                     yield subject
 
-    def _question(self, item: str, tenant: str, scope: str) -> tuple[Question, Crowd | None]:
-        """What is asked; and the crowd of those the ledger does not know, where they are allowed."""
+    def _question(self, item: str, tenant: str, scope: str) -> tuple[Question, Criteria | None]:
+        """What is asked; and what of those whom the ledger does not know, where they are allowed."""
         runtime = self.runtime
         book, catalog = runtime.rules(), runtime.catalog
         rules, minors = book.asked(item), self.facts.rules(catalog)
@@ -100,19 +98,23 @@ class Audiences(Answers):
             tenant,
             scope,
             () if nobody else found,
+            runtime.database.postgresql,
             runtime.clock.now,
             lambda about: runtime.rules().rules[about.key].floor,
         )
-        unknown = next(crowd for crowd in found if crowd.nowhere)
-        asked = unknown.of_unknown_age
-        return question, unknown if asked is not None and asked.silent and not nobody else None
+        stranger = next(crowd for crowd in found if crowd.nowhere).of_unknown_age
+        return question, stranger if stranger is not None and stranger.silent and not nobody else None
 
-    def _stranger(self, question: Question, crowd: Crowd, candidate: Any, ids: Ids) -> Any:
-        """That the ledger has never seen an id, under its own name or hidden after an erasure."""
-        asked, runtime = crowd.of_unknown_age, self.runtime
-        if asked is None or not asked.alive:
-            return store.stranger(question, candidate)
-        return store.stranger(question, candidate, lambda: _erased(runtime, question, ids))
+    def _unseen(
+        self, question: Question, stranger: Criteria | None, candidate: Any, ids: Ids
+    ) -> sa.ColumnElement[bool]:
+        """What holds of an id that the ledger does not know: it may be hidden there after an erasure."""
+        if stranger is None:
+            return sa.false()
+        if not stranger.alive:
+            return candidate.is_not(None)  # type: ignore[no-any-return]
+        runtime = self.runtime
+        return store.none_of(candidate, lambda: _erased(runtime, question, ids))
 
     def _ids(self, among: sa.Select[Any]) -> Ids:
         if not isinstance(among, sa.SelectBase):
@@ -143,7 +145,5 @@ def _erased(runtime: Runtime, question: Question, ids: Ids) -> list[str]:
     hidden = set(store.stream(runtime.database, store.hidden(question.tenant)))
     if not hidden:
         return []
-    (candidate,) = ids.subquery().c
-    unknown = sa.select(candidate).where(store.stranger(question, candidate))
-    found = store.stream(runtime.database, unknown)
-    return [each for each in found if runtime.keyed.hidden_subject(question.tenant, each) in hidden]
+    unknown = store.stream(runtime.database, store.strangers(question, ids, lambda each: sa.true()))
+    return [each for each in unknown if runtime.keyed.hidden_subject(question.tenant, each) in hidden]

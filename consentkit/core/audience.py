@@ -91,10 +91,23 @@ def criteria(
     if not all(_ask(one) for one in asked):
         return None
     grants = [grant for one in asked for grant in one.grants]
+    denials = [denial for one in asked for denial in one.denials]
+    return Criteria(
+        tuple(dict.fromkeys(grants)), tuple(_merged(grants, denials)), any(one.alive for one in asked)
+    )
+
+
+def _merged(grants: Iterable[Grant], denials: Iterable[Denial]) -> Iterator[Denial]:
+    """Each denial once, those of one item together; nobody who has to answer is alone with a guardian's yes."""
     answered = {grant.item for grant in grants if not grant.guardian}
-    denials = (denial for one in asked for denial in one.denials)
-    kept = [d for d in denials if not (isinstance(d, Alone) and d.item in answered)]
-    return Criteria(tuple(dict.fromkeys(grants)), tuple(dict.fromkeys(kept)), any(one.alive for one in asked))
+    standing: dict[tuple[Item, bool], set[str]] = {}
+    for denial in dict.fromkeys(denials):
+        if isinstance(denial, Standing):
+            standing.setdefault((denial.item, denial.young), set()).update(denial.statuses)
+        elif not (isinstance(denial, Alone) and denial.item in answered):
+            yield denial
+    for (item, young), statuses in standing.items():
+        yield Standing(item, tuple(sorted(statuses)), young)
 
 
 def _ask(asking: _Asking) -> bool:

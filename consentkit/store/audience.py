@@ -1,8 +1,8 @@
 """An audience as SQL: `core.criteria` said about the rows of state.
 
-Two shapes of one question. A set, for a mailing: the rows of state are read once in the order of their key for what
-there has to be, and once for what there must not be; no row is looked up for each subject. A condition, for a query
-of the host's about a few of its rows: each is looked up by its key.
+Two shapes of one question. A set, for a mailing: the rows of state are read once for what there has to be and once
+for what there must not be, and joined as sets; no row is looked up for each subject. A condition, for a query of the
+host's about a few of its rows: each is looked up by its key.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql.operators import custom_op
 
-from consentkit.core.criteria import Criteria, Grant
+from consentkit.core.criteria import Criteria
 from consentkit.core.record import VISITOR
-from consentkit.store.criteria import STATE, denying, granting, single
+from consentkit.store.criteria import STATE, denying, granting, single, suspect
 from consentkit.store.crowds import Condition, Question, Where, belongs, sections
 from consentkit.store.database import Database, store_errors
 from consentkit.store.tables import PREFIX, metadata
@@ -36,22 +36,30 @@ def audience(question: Question, among: Ids | None = None) -> Ids:
     return found[0] if len(found) == 1 else sa.select(sa.union_all(*found).subquery().c.subject)
 
 
-def allowed(question: Question, candidate: Text) -> Condition:
-    """The condition that the ledger knows an id and that it is allowed."""
+def allowed(question: Question, candidate: Text, unseen: Condition) -> Condition:
+    """The condition that an id is allowed; `unseen`: what holds of one that the ledger does not know.
+
+    A subquery for a value and not for existence: PostgreSQL would make a join of the other, and work everybody out
+    for a page of twenty.
+    """
     subject = _SUBJECT.alias()
     found = [_meets(question, subject, *who) for who in sections(question.crowds).items()]
-    return _row_of(subject, question, candidate, sa.or_(sa.false(), *found))
+    known = sa.select(_plainly(sa.or_(sa.false(), *found))).where(*_row_of(subject, question, candidate))
+    one = known.correlate_except(subject).scalar_subquery()  # the id's table is that of the query around
+    return sa.func.coalesce(one, unseen, type_=sa.Boolean)
 
 
-def stranger(
-    question: Question, candidate: Text, but: Callable[[], Sequence[str]] | None = None
-) -> Condition:
-    """The condition that the ledger does not know an id; `but` for these, asked for at execution."""
-    known = _row_of(_SUBJECT.alias(), question, candidate)
-    if but is None:
-        return sa.and_(candidate.is_not(None), ~known)
-    ids = sa.bindparam("consentkit", callable_=but, type_=sa.Text, expanding=True, unique=True)
-    return sa.and_(candidate.is_not(None), ~known, candidate.not_in(ids))
+def strangers(question: Question, ids: Ids, unseen: Callable[[Text], Condition]) -> Ids:
+    """Of some ids, once each, those that the ledger does not know and of which `unseen` holds."""
+    (candidate,) = ids.subquery().c
+    known = sa.exists().where(*_row_of(_SUBJECT.alias(), question, candidate))
+    return sa.select(candidate).distinct().where(candidate.is_not(None), ~known, unseen(candidate))
+
+
+def none_of(candidate: Text, ids: Callable[[], Sequence[str]]) -> Condition:
+    """That an id is none of these; they are asked for when the statement is executed."""
+    these = sa.bindparam("consentkit", callable_=ids, type_=sa.Text, expanding=True, unique=True)
+    return sa.and_(candidate.is_not(None), candidate.not_in(these))
 
 
 def hidden(tenant: str) -> Ids:
@@ -68,31 +76,26 @@ def stream(database: Database, statement: Ids) -> Iterator[str]:
         yield from connection.execution_options(yield_per=CHUNK).scalars(statement)
 
 
-def _row_of(subject: Any, question: Question, candidate: Text, *conditions: Condition) -> Condition:
-    """That the ledger has a row of an id, which meets these. The id's own table is that of the query around."""
+def _row_of(subject: Any, question: Question, candidate: Text) -> tuple[Condition, Condition]:
     # The ledger's column stands first: on SQLite the first one says whether capitals count.
-    same = (subject.c.tenant == question.tenant, subject.c.subject == candidate)
-    return sa.exists().where(*same, *conditions).correlate_except(subject)
+    return subject.c.tenant == question.tenant, subject.c.subject == candidate
 
 
 def _members(question: Question, among: Ids | None, criteria: Criteria, where: Where) -> Ids:
-    """The set: rows of state first, then the subject of each."""
+    """The set of subjects who meet some criteria."""
     subject = _SUBJECT.alias()
     conditions = [subject.c.tenant == question.tenant, *_facts(question, subject, criteria, where)]
-    sources = []
-    for grant in sorted(criteria.grants, key=lambda grant: not single(question, grant)):
-        source, needed = _source(question, grant)
-        sources.append(source)
-        conditions += needed
     rows: Any = subject
-    if sources:
-        rows = sources[0]
-        for other in sources[1:]:
-            rows = rows.join(other, sa.and_(*_same(other, sources[0])))
-        rows = rows.join(subject, sa.and_(*_same(subject, sources[0], apart=True)))
+    if question.postgresql:
+        for grant in criteria.grants:
+            row = STATE.alias()
+            is_granting = _unguessed(granting(question, row.c, grant))
+            conditions.append(sa.exists().where(*_same(row, subject), is_granting))
+    elif criteria.grants:
+        rows, needed = _rows_first(question, criteria, subject)
+        conditions += needed
     if criteria.denials:
-        denied = _denied(question, criteria)
-        conditions.append(~sa.exists().where(*_same(denied, subject)))
+        conditions.append(~sa.exists().where(*_same(_denied(question, criteria), subject)))
     if among is None:
         conditions.append(sa.func.substr(subject.c.subject, 1, len(VISITOR)) != VISITOR)
     else:
@@ -100,20 +103,49 @@ def _members(question: Question, among: Ids | None, criteria: Criteria, where: W
     return sa.select(subject.c.subject).select_from(rows).where(*conditions)
 
 
-def _source(question: Question, grant: Grant) -> tuple[Any, list[Condition]]:
-    """Where the subjects with a grant are, one row each; and what its rows have to meet."""
-    row = STATE.alias()
-    if single(question, grant):
-        return row, [granting(question, row.c, grant)]
-    keys = sa.select(row.c.bucket, row.c.subject_key).where(granting(question, row.c, grant))
-    return keys.distinct().subquery(), []
+def _rows_first(question: Question, criteria: Criteria, subject: Any) -> tuple[Any, list[Condition]]:
+    """SQLite: the rows of grants, in the order of their key, then the subject of each. The plus says so."""
+    sources: list[Any] = []
+    conditions: list[Condition] = []
+    for grant in sorted(criteria.grants, key=lambda grant: not single(question, grant)):
+        row = STATE.alias()
+        if single(question, grant):
+            sources.append(row)
+            conditions.append(granting(question, row.c, grant))
+        else:
+            keys = sa.select(row.c.bucket, row.c.subject_key).where(granting(question, row.c, grant))
+            sources.append(keys.distinct().subquery())
+    rows: Any = sources[0]
+    first = sources[0].c
+    for other in sources[1:]:
+        rows = rows.join(other, sa.and_(*_same(other, sources[0])))
+    same_bucket = subject.c.bucket == sa.UnaryExpression(first.bucket, operator=_PLUS)
+    return rows.join(subject, sa.and_(same_bucket, subject.c.subject_key == first.subject_key)), conditions
 
 
 def _denied(question: Question, criteria: Criteria) -> Any:
-    """The subjects with a denial, once each: so that a join with them is a join of two sets."""
+    """The subjects with a denial, once each.
+
+    DISTINCT twice, so that each step is a set of its own: rows that may be denials are found by reading all once,
+    and only of these the subject's other rows are looked up.
+    """
     row = STATE.alias()
-    denials = denying(question, row.c, criteria)
-    return sa.select(row.c.bucket, row.c.subject_key).where(denials).distinct().subquery()
+    rows = sa.select(row).where(_unguessed(suspect(question, row.c, criteria))).distinct().subquery()
+    proof = _plainly(denying(question, rows.c, criteria))
+    return sa.select(rows.c.bucket, rows.c.subject_key).where(proof).distinct().subquery()
+
+
+def _plainly(condition: Condition) -> Condition:
+    """A condition as a value, true or false: PostgreSQL does not take it apart."""
+    return sa.case((condition, sa.true()), else_=sa.false())
+
+
+def _unguessed(condition: Condition) -> Condition:
+    """A condition of which PostgreSQL does not guess how many rows meet it, but takes half a percent.
+
+    It would guess one row, because bucket and key, or kind and item, depend on each other; and loop over a million.
+    """
+    return sa.case((condition, 1), else_=0) == 1
 
 
 def _meets(question: Question, subject: Any, criteria: Criteria, where: Where) -> Condition:
@@ -134,7 +166,5 @@ def _facts(question: Question, subject: Any, criteria: Criteria, where: Where) -
     return [*alive, *([inside] if inside is not None else [])]
 
 
-def _same(one: Any, other: Any, *, apart: bool = False) -> list[Condition]:
-    """The same subject. `apart`: SQLite is not to look `other` up for each of `one`; the plus says so."""
-    bucket = sa.UnaryExpression(other.c.bucket, operator=_PLUS) if apart else other.c.bucket
-    return [one.c.bucket == bucket, one.c.subject_key == other.c.subject_key]
+def _same(one: Any, other: Any) -> list[Condition]:
+    return [one.c.bucket == other.c.bucket, one.c.subject_key == other.c.subject_key]

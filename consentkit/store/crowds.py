@@ -32,6 +32,7 @@ class Question:
     tenant: str
     scope: str
     crowds: Sequence[Crowd]
+    postgresql: bool
     now: Callable[[], int]
     floor: Callable[[Item], int]
     _parameters: dict[object, sa.BindParameter[Any]] = field(default_factory=dict)
