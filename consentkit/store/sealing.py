@@ -125,7 +125,10 @@ class Sealer:
     def _head(self, tx: Tx) -> Head | None:
         """The head, locked; None while another sealer holds it."""
         if read_head(tx) is None:
-            self._refuse_replaced(tx)
+            fault = self._replaced(tx)
+            # Another sealer may have begun the log since that read; a head that was deleted stays away.
+            if fault is not None and read_head(tx) is None:
+                raise fault
             origin = f"{origin_prefix(self._database)}{secrets.token_hex(8)}"
             row = (LOG_ID, origin, 0, Frontier().to_bytes())
             columns = "log_id, origin, size, frontier"
@@ -133,22 +136,23 @@ class Sealer:
             tx.count(f"INSERT INTO {_P}head ({columns}) VALUES (?, ?, ?, ?) {conflict}", row)
         return read_head(tx, lock=" FOR UPDATE SKIP LOCKED" if self._database.postgresql else "")
 
-    def _refuse_replaced(self, tx: Tx) -> None:
-        """A database without a head that has leaves, or that the anchor knows, was emptied or replaced."""
+    def _replaced(self, tx: Tx) -> LedgerBroken | None:
+        """The fault of a database without a head that has leaves, or that the anchor knows: emptied or replaced."""
         prefix = origin_prefix(self._database)
         lines = self._keys.anchor.lines() if self._keys.anchor is not None else ()
         known = [line for line in lines if line.origin.startswith(prefix) and line.size]
         if known:
-            raise LedgerBroken(
+            return LedgerBroken(
                 f"the anchor knows the log {known[-1].origin} of this database with {known[-1].size} events, and "
                 "the database has no log: restore it from a backup. If it was thrown away on purpose, move the "
                 "anchor file away as well",
                 at="head",
             )
         if _reaches(tx, 0):
-            raise LedgerBroken(
+            return LedgerBroken(
                 "there are leaves, but no head: it was deleted. Restore the database from a backup", at="head"
             )
+        return None
 
     def _check_note(self, tx: Tx, head: Head) -> None:
         """The frontier must be what was signed last."""

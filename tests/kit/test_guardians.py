@@ -724,17 +724,17 @@ class GuardianSuite(Suite):
     # ------------------------------------------------------------ attacks
 
     def test_the_browser_that_asked_may_not_answer(self, kit: Kit, outbox: Outbox) -> None:
-        kit.guardian.asker = lambda: ("browser:abc", "account:kid", "visitor:v-1")
+        kit.guardian.asker = lambda: ("browser:xyz", "account:kid", "visitor:v-1")
         invite(kit)
-        for marks in (("browser:abc",), ("browser:new", "visitor:v-1"), ("account:kid",)):
+        for marks in (("browser:xyz",), ("browser:new", "visitor:v-1"), ("account:kid",)):
             with pytest.raises(AskedHere):
                 come(kit, outbox[0], *marks)
             with pytest.raises(AskedHere):
                 Desk(kit).open_code(outbox[0].code, marks)
         visit = come(kit, outbox[0], "browser:parent", "account:parent")
         with pytest.raises(AskedHere):  # the session was carried over to the child's browser
-            look(kit, visit.session, "browser:abc")
-        for word in ("abc", "v-1"):
+            look(kit, visit.session, "browser:xyz")
+        for word in ("xyz", "v-1"):
             assert word not in kept(kit)[0][2]
 
     def test_a_guardian_may_ask_for_the_own_link(self, kit: Kit, outbox: Outbox) -> None:
