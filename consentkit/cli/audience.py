@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import IO
 
 import click
 from flask.cli import with_appcontext
 
+from consentkit.cli.policies import LINES, read_lines
 from consentkit.cli.printing import NotKnown, Unusable, count, note, progress
 from consentkit.core.errors import StoreUnavailable, UnknownPurpose
 from consentkit.web.state import current_state
+
+_FIELDS = ("subject", "purpose")
 
 
 @click.command("audience", short_help="List who may be processed for PURPOSE now.")
@@ -30,9 +33,9 @@ from consentkit.web.state import current_state
 @click.option("--tenant", default="", help="The tenant to whom the subjects belong.")
 @click.option(
     "--among",
-    type=click.File("r", encoding="utf-8"),
+    type=LINES,
     metavar="FILE",
-    help="Of these subjects only, one a line; - is stdin.",
+    help="Of these subjects only: one a line, or JSON lines or CSV as this command writes them; - is stdin.",
 )
 @with_appcontext
 def audience(purpose: str, form: str, scope: str, tenant: str, among: IO[str] | None) -> None:
@@ -42,32 +45,38 @@ def audience(purpose: str, form: str, scope: str, tenant: str, among: IO[str] | 
     the exit status is not 0 the list is not complete: do not use it.
     """
     kit = current_state().kit
-    wanted = _lines(among) if among is not None else None
+    wanted = (line["subject"] for _, line in read_lines(among)) if among is not None else None
     number = 0
     try:
-        for number, subject in enumerate(
-            kit.audience_ids(purpose, tenant=tenant, scope=scope, among=wanted), start=1
-        ):
-            _write(subject, form, first=number == 1)
+        found = kit.audience_ids(purpose, tenant=tenant, scope=scope, among=wanted)
+        write = _writer(form)
+        for number, subject in enumerate(found, start=1):
+            write((subject, purpose))
             progress(number)
+        sys.stdout.flush()
     except UnknownPurpose as error:
         raise NotKnown(str(error)) from None
     except StoreUnavailable as error:
         raise Unusable(f"{error}. The list above is not complete: do not use it") from None
-    if form == "csv" and not number:
-        click.echo("subject")
+    _say(number, asks_age=kit.facts.age is not None and not tenant and among is None)
+
+
+def _writer(form: str) -> Callable[[tuple[str, str]], object]:
+    """Writes one row. Not by `click.echo`, which flushes a million times."""
+    if form == "csv":
+        rows = csv.writer(sys.stdout, lineterminator="\n")
+        rows.writerow(_FIELDS)
+        return rows.writerow
+
+    def write(row: tuple[str, str]) -> None:
+        sys.stdout.write(json.dumps(dict(zip(_FIELDS, row, strict=True)), ensure_ascii=False) + "\n")
+
+    return write
+
+
+def _say(number: int, asks_age: bool) -> None:
     note(f"{count(number, 'subject')} may be processed.")
-
-
-def _write(subject: str, form: str, *, first: bool) -> None:
-    if form == "jsonl":
-        click.echo(json.dumps({"subject": subject}, ensure_ascii=False))
-        return
-    rows = csv.writer(sys.stdout, lineterminator="\n")
-    if first:
-        rows.writerow(["subject"])
-    rows.writerow([subject])
-
-
-def _lines(file: IO[str]) -> Iterator[str]:
-    return (text for line in file if (text := line.strip("\ufeff\r\n")))
+    if asks_age:
+        note(
+            "Left out is whoever is of unknown age, where an age matters: this list does not ask the age loader."
+        )

@@ -16,7 +16,7 @@ from consentkit.core.errors import ChoiceRejected, UnknownPolicy
 from consentkit.kit import Kit
 from consentkit.web.state import current_state
 
-_LINES = click.File("r", encoding="utf-8")
+LINES = click.File("r", encoding="utf-8")
 
 
 @click.command("notify", short_help="List who has to be told of POLICY, or record who was.")
@@ -30,7 +30,7 @@ _LINES = click.File("r", encoding="utf-8")
     help="One JSON object or one row of CSV per subject.",
 )
 @click.option(
-    "--told", type=_LINES, metavar="FILE", help="Record who was told: subjects or JSON lines; - is stdin."
+    "--told", type=LINES, metavar="FILE", help="Record who was told: subjects or JSON lines; - is stdin."
 )
 @click.option("--version", "version", help="With --told and plain lines: the version; else the newest one.")
 @click.option("--tenant", default="", help="The tenant to whom the subjects belong.")
@@ -56,7 +56,7 @@ def notify(policy: str, form: str, told: IO[str] | None, version: str | None, te
 @click.argument("key")
 @click.option(
     "--to",
-    type=_LINES,
+    type=LINES,
     required=True,
     metavar="FILE",
     help="Subjects, one a line, or JSON lines; - is stdin.",
@@ -72,7 +72,7 @@ def announce(key: str, to: IO[str], tenant: str) -> None:
     kit = current_state().kit
     new, at = 0, 0
     try:
-        for at, line in _read(to):
+        for at, line in read_lines(to):
             subjects = [line["subject"]]
             new += _on_line(at, lambda: kit.announce(key, subjects, tenant=tenant))  # noqa: B023
             progress(at)
@@ -105,7 +105,7 @@ def _record(kit: Kit, policy: str, told: IO[str], version: str | None, tenant: s
     kit.catalog.policy(policy)
     kit.runtime.ensure()
     new, seen, unknown = 0, 0, []
-    for at, line in _read(told):
+    for at, line in read_lines(told):
         if line.get("policy", policy) != policy:
             raise Failure(f"line {at} is about {line['policy']!r}, not about {policy!r}")
         subject: str = line["subject"]
@@ -133,7 +133,7 @@ def _on_line(at: int, work: Any) -> int:
     return done
 
 
-def _read(lines: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_lines(lines: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Subjects, one a line, JSON objects with `subject`, or CSV as `notify` writes it. Empty lines do not count."""
     header: list[str] | None = None
     try:
@@ -146,7 +146,7 @@ def _read(lines: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
             elif text:
                 yield at, _parsed(at, text)
     except UnicodeDecodeError:
-        raise Failure("the file is not UTF-8. What stands above the wrong line is recorded") from None
+        raise Failure("the file is not UTF-8. What stands above the wrong line is done") from None
 
 
 def _parsed(at: int, text: str) -> dict[str, Any]:

