@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from flask import Flask, current_app, has_app_context, has_request_context
+from flask import Flask, has_app_context, has_request_context
 from sqlalchemy import Engine
 
 from consentkit import logs
@@ -50,9 +50,11 @@ from consentkit.web import (
 )
 from consentkit.web.api import api_blueprint
 from consentkit.web.blueprint import blueprint
+from consentkit.web.context import this_app
 from consentkit.web.current import forget
 from consentkit.web.identity import signing_keys
-from consentkit.web.state import Loaders, State, current_state, register
+from consentkit.web.rendered import Rendered
+from consentkit.web.state import BLUEPRINT, Loaders, State, current_state, register
 
 EMBEDDED = "consentkit.sqlite3"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -129,7 +131,7 @@ class ConsentKit(Kit):
         settings = Settings.read(app.config)
         embedded = self._engine is None and settings.database_url is None
         runtime = self._make_runtime(app, settings)
-        register(app, State(self, settings, self._loaders, embedded))
+        register(app, State(self, settings, self._loaders, embedded, Rendered(app, BLUEPRINT)))
         self._runtimes[app] = runtime
         app.register_blueprint(blueprint(settings.url_prefix))
         app.register_blueprint(api_blueprint(settings.url_prefix))
@@ -150,7 +152,7 @@ class ConsentKit(Kit):
     def runtime(self) -> Runtime:
         """The runtime of the app context, else of the one app. Raises ConsentKitError when there is none."""
         if has_app_context():
-            found = self._runtimes.get(current_app._get_current_object())  # type: ignore[attr-defined]
+            found = self._runtimes.get(this_app())
             if found is not None:
                 return found
         if len(self._runtimes) == 1:

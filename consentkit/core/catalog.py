@@ -288,12 +288,12 @@ class Catalog:
         """Every purpose of a category, whatever its basis."""
         return (p for p in self.purposes.values() if p.category == category)
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Category, ...]:
         """The categories that have something to choose, in the order of the catalogue."""
         return tuple(c for c in self.categories.values() if self.purposes_of(c.key))
 
-    @property
+    @cached_property
     def apart(self) -> tuple[Purpose, ...]:
         """Consent purposes that need an answer of their own: separate or explicit, or in no category."""
         return tuple(
@@ -323,12 +323,12 @@ class Catalog:
         """The opt-out signals that some purpose heeds."""
         return frozenset(signal for purpose in self.purposes.values() for signal in purpose.signals)
 
-    @property
+    @cached_property
     def core_purposes(self) -> tuple[str, ...]:
         """Keys of the purposes without which the service cannot run."""
         return tuple(p.key for p in self.purposes.values() if p.core)
 
-    @property
+    @cached_property
     def locales(self) -> tuple[str, ...]:
         """The site's locales, the default one first."""
         return tuple(dict.fromkeys((self.site.default_locale, *self.site.locales)))

@@ -8,6 +8,7 @@ host's about a few of its rows: each is looked up by its key.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import sqlalchemy as sa
@@ -73,7 +74,8 @@ def stream(database: Database, statement: Ids) -> Iterator[str]:
     with store_errors(), database.engine.connect() as connection:
         if database.postgresql:  # all rows are wanted, not the first ones soon
             connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1.0")
-        yield from connection.execution_options(yield_per=CHUNK).scalars(statement)
+        with closing(connection.execution_options(yield_per=CHUNK).scalars(statement)) as found:
+            yield from found
 
 
 def _row_of(subject: Any, question: Question, candidate: Text) -> tuple[Condition, Condition]:

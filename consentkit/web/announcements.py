@@ -27,11 +27,6 @@ DECISIONS = ("seen", "shown")
 _ISOLATE, _END = "\u2066", "\u2069"  # in a right-to-left sentence a date would be shown backwards
 
 
-def for_everybody(state: State) -> list[dict[str, Any]]:
-    """What the bar shows: the same for everybody. Raises StoreUnavailable."""
-    return [describe(state, found) for found in state.kit.announcements(None)]
-
-
 def to_show(state: State) -> list[dict[str, Any]]:
     """What is still to be shown to whoever is asking. `told`: there is nothing to record about showing it."""
     subject = current().subject

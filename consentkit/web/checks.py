@@ -16,11 +16,11 @@ def install(app: Flask) -> None:
     """Check once, before the first request is handled."""
 
     def first_request() -> None:
-        state = state_of(app)
-        if not state.decorators_checked:
-            exempt_from_csrf(app)
-            check_decorators(app)
-            state.decorators_checked = True
+        exempt_from_csrf(app)
+        check_decorators(app)
+        # A new list: requests that run beside this one go on through the old one.
+        funcs = app.before_request_funcs[None]
+        app.before_request_funcs[None] = [each for each in funcs if each is not first_request]
 
     app.before_request_funcs.setdefault(None, []).insert(0, first_request)
     exempt_from_csrf(app)

@@ -50,8 +50,10 @@ class CookieGuard:
         """Serve a request (PEP 3333)."""
 
         def start(status: str, headers: HeaderList, *exc_info: Any) -> Any:
-            if any(name.lower() == "set-cookie" for name, _ in headers):
-                headers = self._kept(environ, headers)
+            for name, _ in headers:
+                if name.lower() == "set-cookie":
+                    headers = self._kept(environ, headers)
+                    break
             return start_response(status, headers, *exc_info)
 
         inner: WSGIApplication = self._inner

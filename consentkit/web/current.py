@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from flask import Response, after_this_request, request
+from flask import Response, after_this_request
 
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.gate import Decision, Row, unavailable
@@ -16,6 +16,7 @@ from consentkit.kit_read import missing
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
 from consentkit.web.caching import keep_private
+from consentkit.web.context import environ
 from consentkit.web.identity import Identity, identify
 from consentkit.web.state import State, current_state
 
@@ -103,10 +104,10 @@ class CurrentConsents:
     @property
     def known(self) -> Known:
         """What the ledger and this request say of the subject. Raises StoreUnavailable, SchemaOutdated."""
-        memo: Known | None = request.environ.get(_MEMO)
+        memo: Known | None = environ().get(_MEMO)
         if memo is None:
             after_this_request(_for_one)
-            memo = request.environ[_MEMO] = self._read(identify(self.state))
+            memo = environ()[_MEMO] = self._read(identify(self.state))
         return memo
 
     def _read(self, identity: Identity) -> Known:
@@ -142,7 +143,7 @@ def current() -> CurrentConsents:
 
 def forget() -> None:
     """Drop what this request remembered: an answer was recorded."""
-    request.environ.pop(_MEMO, None)
+    environ().pop(_MEMO, None)
 
 
 def signals() -> frozenset[str]:
@@ -150,7 +151,7 @@ def signals() -> frozenset[str]:
 
     A WSGI server joins several headers by commas.
     """
-    sent: str | None = request.environ.get("HTTP_SEC_GPC")
+    sent: str | None = environ().get("HTTP_SEC_GPC")
     if sent is None:
         return _SILENT
     return _GPC if "1" in [value.strip() for value in sent.split(",")] else _SILENT
@@ -158,7 +159,7 @@ def signals() -> frozenset[str]:
 
 def heard_us(state: State) -> int:
     """When this request came in: an answer that it leads to is later than the signal that it carries."""
-    heard: int = request.environ.setdefault(_HEARD, state.kit.runtime.clock.now())
+    heard: int = environ().setdefault(_HEARD, state.kit.runtime.clock.now())
     return heard
 
 

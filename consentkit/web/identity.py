@@ -14,6 +14,7 @@ from itsdangerous import BadData, TimestampSigner
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.reask import longest_rest_days
 from consentkit.core.record import VISITOR
+from consentkit.web.context import environ
 from consentkit.web.state import State
 
 DAY_S = 24 * 3600
@@ -40,12 +41,12 @@ class Identity:
 
 def identify(state: State) -> Identity:
     """Who is asking in this request; a cookie that is forged, cut or old is nobody."""
-    memo = request.environ.get(_MEMO)
+    memo = environ().get(_MEMO)
     if isinstance(memo, Identity):
         return memo
     after_this_request(_vary)
     identity = Identity(_account(state), _visitor(state))
-    request.environ[_MEMO] = identity
+    environ()[_MEMO] = identity
     return identity
 
 
@@ -62,19 +63,19 @@ def _vary(response: Response) -> Response:
 
 def forget_identity() -> None:
     """Ask the host again who is there: somebody signed in or out during this request."""
-    request.environ.pop(_MEMO, None)
+    environ().pop(_MEMO, None)
 
 
 def leave_visitor() -> None:
     """From here on in this request only the account is asking."""
-    known = request.environ.get(_MEMO)
+    known = environ().get(_MEMO)
     if isinstance(known, Identity):
-        request.environ[_MEMO] = Identity(known.account, None)
+        environ()[_MEMO] = Identity(known.account, None)
 
 
 def become(visitor: str) -> None:
     """From here on in this request the visitor with this id is asking."""
-    request.environ[_MEMO] = Identity(None, visitor)
+    environ()[_MEMO] = Identity(None, visitor)
 
 
 def remember(state: State, response: Response, visitor: str) -> None:

@@ -5,15 +5,15 @@ Their output is the same for every visitor: no token, nothing personal, and a no
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from flask import current_app, render_template, url_for
+from flask import url_for
 from markupsafe import Markup
 
+from consentkit.core.announcing import Announcement
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
-from consentkit.core.notice import Notice
 from consentkit.core.texts import direction, texts
 from consentkit.web import announcements, asking, assets
 from consentkit.web.gated_tags import (
@@ -23,6 +23,8 @@ from consentkit.web.gated_tags import (
     consent_script,
     gate_key,
 )
+from consentkit.web.rendered import render
+from consentkit.web.state import State, current_state
 
 GCM_SIGNALS = (
     "ad_storage",
@@ -33,14 +35,6 @@ GCM_SIGNALS = (
     "personalization_storage",
     "security_storage",
 )
-
-
-def _state() -> Any:
-    return current_app.extensions["consentkit"]
-
-
-def _catalog() -> Catalog:
-    return cast(Catalog, _state().kit.catalog)
 
 
 def gcm_of(catalog: Catalog) -> str | None:
@@ -55,82 +49,93 @@ def gcm_of(catalog: Catalog) -> str | None:
     return " ".join(f"{name}={','.join(dict.fromkeys(keys.get(name, ())))}" for name in names)
 
 
-def _render(template: str, **values: object) -> Markup:
-    return Markup(render_template(f"consentkit/{template}", **values))  # noqa: S704
-
-
 def consent_head(nonce: str | None = None) -> Markup:
     """Style sheet and scripts, for `<head>`, before the page's own scripts. `nonce`: the page's own."""
-    kit, inline = _state().kit, _state().settings.inline
+    state = current_state()
+    return state.rendered.template("head.html", None, lambda: _head(state), nonce)
+
+
+def _head(state: State) -> dict[str, object]:
+    kit, inline = state.kit, state.settings.inline
     content = assets.inlined if inline else assets.url
-    return _render(
-        "head.html",
-        inline=inline,
-        style=content(assets.STYLE),
-        first=content(assets.HEAD),
-        script=assets.url(assets.SCRIPT),
-        revision=kit.revision,
-        action=url_for("consentkit.preferences"),
-        status=url_for("consentkit.status"),
-        state_css=url_for("consentkit.state_css"),
-        ask=bool(kit.catalog.signals) or kit.facts.relaxes(kit.catalog),
-        gcm=gcm_of(kit.catalog),
-        nonce=nonce,
-    )
+    return {
+        "inline": inline,
+        "style": content(assets.STYLE),
+        "first": content(assets.HEAD),
+        "script": assets.url(assets.SCRIPT),
+        "revision": kit.revision,
+        "action": url_for("consentkit.preferences"),
+        "status": url_for("consentkit.status"),
+        "state_css": url_for("consentkit.state_css"),
+        "ask": bool(kit.catalog.signals) or kit.facts.relaxes(kit.catalog),
+        "gcm": gcm_of(kit.catalog),
+    }
 
 
 def consent_banner(position: str = "bottom") -> Markup:
     """The banner, as the first element of `<body>`: `bottom` (fixed) or `top` (in the flow of the page)."""
-    state, catalog = _state(), _catalog()
+    state = current_state()
+    catalog = state.kit.catalog
     if not catalog.choices and not catalog.apart:
         return Markup("")
-    notice: Notice = state.kit.notice(state.locale())
-    return _render(
-        "banner.html",
-        notice=notice.data,
-        digest=notice.digest,
-        action=url_for("consentkit.preferences"),
-        t=notice.data["texts"],
-        position=position,
-        gpc=any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
+    locale = state.locale()
+    return state.rendered.template(
+        "banner.html", (locale, position), lambda: _banner(state, locale, position)
     )
+
+
+def _banner(state: State, locale: str, position: str) -> dict[str, object]:
+    catalog, notice = state.kit.catalog, state.kit.notice(locale)
+    return {
+        "notice": notice.data,
+        "digest": notice.digest,
+        "action": url_for("consentkit.preferences"),
+        "t": notice.data["texts"],
+        "position": position,
+        "gpc": any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
+    }
 
 
 def consent_link(text: str | None = None, **attrs: object) -> Markup:
     """A link to the preferences for the foot of every page; with script it opens the dialog."""
-    locale = _state().locale()
+    state = current_state()
+    locale = state.locale()
+    if attrs:
+        return _link(locale, text, attrs)
+    return state.rendered.once(("link", locale, text), lambda: _link(locale, text, {}))
+
+
+def _link(locale: str, text: str | None, attrs: Mapping[str, object]) -> Markup:
+    href = url_for("consentkit.preferences", locale=locale)
     return Markup("<a{}>{}</a>").format(
-        attributes(
-            {
-                "href": url_for("consentkit.preferences", locale=locale),
-                "data-consent-action": "preferences",
-                **attrs,
-            }
-        ),
+        attributes({"href": href, "data-consent-action": "preferences", **attrs}),
         text or texts(locale)["banner.link"],
     )
 
 
 def consent_announcements(nonce: str | None = None) -> Markup:
     """The bar of announcements and coming versions, until acknowledged; the same for everybody."""
-    state = _state()
-    locale: str = state.locale()
+    state = current_state()
+    locale = state.locale()
     try:
-        found = announcements.for_everybody(state)
+        found = state.kit.announcements(None)
     except (StoreUnavailable, SchemaOutdated):
-        found = []  # the page of the host is shown all the same
-    return _render(
-        "announcements_bar.html",
-        announcements=found,
-        action=url_for("consentkit.announcements"),
-        status=url_for("consentkit.status", locale=locale),
-        style=assets.url(assets.NOTICES_STYLE),
-        script=assets.url(assets.NOTICES),
-        t=texts(locale),
-        locale=locale,
-        dir=direction(locale),
-        nonce=nonce,
-    )
+        found = ()  # the page of the host is shown all the same
+    key = (locale, *((each.kind, each.key, each.ordinal, each.effective_us) for each in found))
+    return state.rendered.template("announcements_bar.html", key, lambda: _bar(state, locale, found), nonce)
+
+
+def _bar(state: State, locale: str, found: Sequence[Announcement]) -> dict[str, object]:
+    return {
+        "announcements": [announcements.describe(state, each) for each in found],
+        "action": url_for("consentkit.announcements"),
+        "status": url_for("consentkit.status", locale=locale),
+        "style": assets.url(assets.NOTICES_STYLE),
+        "script": assets.url(assets.NOTICES),
+        "t": texts(locale),
+        "locale": locale,
+        "dir": direction(locale),
+    }
 
 
 def consent_notice(key: str, scope: str = "", *, nonce: str | None = None) -> Markup:
@@ -139,15 +144,22 @@ def consent_notice(key: str, scope: str = "", *, nonce: str | None = None) -> Ma
     `scope`: the one thing that a scoped purpose is asked for. Raises UnknownPurpose, also for a purpose that
     rests on something else than consent.
     """
-    state = _state()
-    return _render(
-        "notice.html",
-        asked=asking.form_values(state, asking.askable(_catalog(), key), scope, None),
-        style=assets.url(assets.NOTICES_STYLE),
-        script=assets.url(assets.NOTICES),
-        t=texts(state.locale()),
-        nonce=nonce,
+    state = current_state()
+    question = asking.askable(state.kit.catalog, key)
+    if scope:  # as many as there are comments or devices
+        return render("notice.html", {**_notice(state, question, scope), "nonce": nonce})
+    return state.rendered.template(
+        "notice.html", (key, state.locale()), lambda: _notice(state, question, ""), nonce
     )
+
+
+def _notice(state: State, question: asking.Question, scope: str) -> dict[str, object]:
+    return {
+        "asked": asking.form_values(state, question, scope, None),
+        "style": assets.url(assets.NOTICES_STYLE),
+        "script": assets.url(assets.NOTICES),
+        "t": texts(state.locale()),
+    }
 
 
 functions: dict[str, Callable[..., Any]] = {

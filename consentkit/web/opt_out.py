@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Flask, Response, after_this_request, jsonify, request
 
 from consentkit import logs
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
@@ -33,9 +33,10 @@ def install(app: Flask) -> None:
     def come() -> None:
         if _listens():
             heard_us(state_of(app))
+            after_this_request(answered)
 
     def answered(response: Response) -> Response:
-        if _listens() and _hint_is_deaf(response):
+        if _hint_is_deaf(response):
             forget_hint(state_of(app), response)
             keep_private(response.headers)
         return response
@@ -46,7 +47,6 @@ def install(app: Flask) -> None:
             _record(state_of(app))
 
     app.before_request_funcs.setdefault(None, []).insert(0, come)
-    app.after_request(answered)
     app.teardown_request(gone)
     app.register_blueprint(_support())
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
 
-from flask import Flask, current_app, has_app_context, has_request_context, request
+from flask import Flask, has_app_context, has_request_context, request
 
 from consentkit.config import Settings
 from consentkit.core.errors import ConsentKitError
+from consentkit.web.context import this_app
+from consentkit.web.rendered import Rendered
 
 if TYPE_CHECKING:
     from consentkit.extension import ConsentKit
@@ -36,7 +38,7 @@ class State:
     settings: Settings
     loaders: Loaders
     embedded: bool
-    decorators_checked: bool = field(default=False)
+    rendered: Rendered
 
     def locale(self) -> str:
         """The locale of this page: on ours `?locale=`, then Accept-Language; else the host's, or the default.
@@ -44,6 +46,8 @@ class State:
         A page of the host is the same for everybody, so Accept-Language does not decide there.
         """
         catalog = self.kit.catalog
+        if len(catalog.locales) == 1:
+            return catalog.site.default_locale
         wanted: str | None = None
         if has_request_context() and request.blueprint == BLUEPRINT:
             wanted = request.args.get("locale") or request.form.get("locale")
@@ -77,7 +81,7 @@ def state_of(app: Flask) -> State:
 
 def current_state() -> State:
     """The state of the app in whose context we are. Raises ConsentKitError; RuntimeError outside of one."""
-    return state_of(current_app)
+    return state_of(this_app())
 
 
 def find_kit() -> ConsentKit | None:

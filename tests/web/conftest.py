@@ -133,6 +133,14 @@ def app(kit: ConsentKit, tmp_path: Path) -> Flask:
     return make_app(kit, tmp_path)
 
 
+def without_gates(app: Flask) -> Flask:
+    """The app without the views whose purposes another kit does not have."""
+    kept = ("consentkit", "static", "login", "logout", "home")
+    views = app.view_functions.items()
+    app.view_functions = {name: view for name, view in views if name.startswith(kept)}
+    return app
+
+
 @pytest.fixture
 def app_of(tmp_path: Path) -> Callable[..., Flask]:
     """An app of one's own kit and settings, on the same folder at each call."""

@@ -91,13 +91,11 @@ def test_a_nonce_is_written_only_when_it_is_given() -> None:
     assert 'nonce="abc"' in markup.consent_script("analytics", src="/x.js", nonce="abc")
 
 
-def test_the_head_may_stand_in_the_page(app: Flask, request: pytest.FixtureRequest) -> None:
-    from dataclasses import replace
-
+def test_the_head_may_stand_in_the_page(app: Flask, tmp_path: Path) -> None:
     state = app.extensions["consentkit"]
     with app.test_request_context("/"):
         linked = markup.consent_head()
-        state.settings = replace(state.settings, inline=True)
+    with make_app(tmp_path, CONSENTKIT_INLINE=True).test_request_context("/"):
         inline = markup.consent_head()
     assert linked.count("<script src=") == 2
     assert "<style>:root" in inline

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from consentkit import Age, Category, ConsentKit, MinorRules, Purpose, RegimeRule, Site
 from consentkit.core.terms import Regime
 from tests.web.api_caller import Caller
-from tests.web.conftest import make_kit
+from tests.web.conftest import make_kit, without_gates
 
 AppOf = Callable[..., Flask]
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -163,10 +163,8 @@ class TestOptOut:
         ]
 
     def test_leaving_everything_as_it_is_makes_nobody_known(self, app_of: AppOf) -> None:
-        app = app_of(make_kit(purposes=[LOOK], site=Site(default_jurisdiction="US")))
-        app.view_functions.pop("letters", None)
+        app = without_gates(app_of(make_kit(purposes=[LOOK], site=Site(default_jurisdiction="US"))))
         client = app.test_client()
-        app.extensions["consentkit"].decorators_checked = True
         now = choose(client, "US", "save", category=["preferences"])
         assert (now["shown"], now["unasked"]) == ("nothing", ["preferences"])
         assert client.get_cookie("consent") is None
@@ -279,8 +277,7 @@ class TestHint:
         assert life(app_of(make_kit())) == 180, "where everything is asked first"
         ages = [Purpose("ads", title="Ads", category="marketing", reask_after="P5Y")]
         kept = make_kit(purposes=ages, site=Site(default_jurisdiction="US"))
-        other = app_of(kept)
-        other.extensions["consentkit"].decorators_checked = True
+        other = without_gates(app_of(kept))
         assert life(other) == 400, "browsers keep none longer"
 
 
@@ -294,8 +291,7 @@ class TestAgain:
         stats = Purpose("statistics", title="S", category="analytics")
         look = Purpose("look", title="L", category="preferences", reask_after="P30D")
         kit = make_kit(purposes=[look, stats, ads])
-        app = app_of(kit)
-        app.extensions["consentkit"].decorators_checked = True
+        app = without_gates(app_of(kit))
         client = app.test_client()
         client.post("/login", data={"user": "u-1"}, headers=SAME)
         assert status(client)["may_ask"] == ALL
