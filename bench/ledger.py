@@ -1,8 +1,6 @@
 """Sealing and verifying, beside loops on the raw driver that do the same SQL and the same hashes.
 
-    .venv/bin/python bench/ledger.py [--events N] [postgresql://user@host/empty_database]
-
-Both take turns in one run on one disk: trust the ratio. `bare` reads and moves the rows without looking at them.
+`bare` reads and moves the rows without looking at them.
 """
 
 from __future__ import annotations
@@ -11,13 +9,11 @@ import hashlib
 import hmac
 import json
 import sqlite3
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
+
+from measuring import KEY, line, open_kit, per_second, seconds, turns
 
 from consentkit.core.catalog import Purpose
 from consentkit.core.catalog_rules import build
@@ -25,27 +21,14 @@ from consentkit.core.merkle import Frontier
 from consentkit.core.record import Answer
 from consentkit.core.terms import Action, Kind
 from consentkit.kit import Kit
-from consentkit.proof import SigningKey
-from consentkit.runtime import Runtime
 from consentkit.store import sealing
 from consentkit.store.engines import SQLITE_PRAGMAS
 from consentkit.store.keys import Keyed
 from consentkit.store.verifying_events import _COLUMNS, _EVENTS, _STATE, _SUBJECTS
 
-KEY = "k" * 64
 ROUNDS, PER_SUBJECT = 3, 4
 RECORD, SUBJECT = b"consentkit/v1/record\0", b"consentkit/v1/subject\0"
 sha256 = hashlib.sha256
-
-
-def open_kit(url: str) -> Kit:
-    """A kit with its tables; the log key and no anchor are settings."""
-    catalog = build(purposes=[Purpose(f"p{n}", title=f"P{n}") for n in range(PER_SUBJECT)])
-    log_key = SigningKey.generate("consentkit-log").private_text()
-    runtime = Runtime.of_url(catalog, url, key=KEY, log_key=log_key)
-    runtime.upgrade()
-    runtime.publish()
-    return Kit(runtime)
 
 
 def fill(kit: Kit, events: int) -> None:
@@ -180,46 +163,24 @@ def verify(raw: Raw) -> int:
     return total
 
 
-def timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def show(what: str, events: int, ours: float, raw: float, aim: float | None = None) -> None:
-    ratio = raw / ours
-    said = f"   aim {aim}" if aim else ""
-    print(
-        f"{what:16} {events / ours:9,.0f}/s   raw {events / raw:9,.0f}/s   ratio {ratio:5.2f}{said}",
-        flush=True,
-    )
-
-
-def main(url: str, events: int) -> None:
-    kit = open_kit(url)
+def run(new: Callable[[], str], events: int) -> None:
+    """Seal, then verify, what some verbs have written."""
+    catalog = build(purposes=[Purpose(f"p{n}", title=f"P{n}") for n in range(PER_SUBJECT)])
+    kit = open_kit(catalog, new())
     assert isinstance(kit.runtime.keyed, Keyed)
     fill(kit, events)
     raw = Raw(kit)
-    print(f"{'postgresql' if raw.postgresql else 'sqlite'}, {events:,} events, the best of {ROUNDS} rounds")
     same, bare, ours = [], [], []
     for _ in range(ROUNDS):
-        same.append(timed(lambda: seal(raw, checks=True)))
+        same.append(seconds(lambda: seal(raw, checks=True)) / events)
         raw.reset()
-        bare.append(timed(lambda: seal(raw, checks=False)))
+        bare.append(seconds(lambda: seal(raw, checks=False)) / events)
         raw.reset()
-        ours.append(timed(kit.ledger.seal))
+        ours.append(seconds(kit.ledger.seal) / events)
         raw.reset()
-    show("seal", events, min(ours), min(same), 0.8)
-    show("seal, raw bare", events, min(ours), min(bare))
+    line("seal", min(ours), min(same), 0.8, form=per_second, rates=True)
+    line("seal", min(ours), min(bare), form=per_second, rates=True, name="bare")
     kit.ledger.seal()
-    pairs = [(timed(kit.ledger.verify), timed(lambda: verify(raw))) for _ in range(ROUNDS)]
-    show("verify", events, min(pair[0] for pair in pairs), min(pair[1] for pair in pairs), 0.7)
+    mine, theirs = turns(ROUNDS, kit.ledger.verify, lambda: verify(raw))
+    line("verify", mine / events, theirs / events, 0.7, form=per_second, rates=True)
     kit.runtime.dispose()
-
-
-if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    number = int(arguments.pop(arguments.index("--events") + 1)) if "--events" in arguments else 20_000
-    arguments = [argument for argument in arguments if argument != "--events"]
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent) as folder:
-        main(arguments[0] if arguments else f"sqlite:///{folder}/ledger.sqlite3", number)

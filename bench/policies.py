@@ -1,13 +1,10 @@
 """Policies of great size: load, publish, start and decide with many versions, many languages, large texts.
 
-    .venv/bin/python bench/policies.py [postgresql://user@host/empty_database]
-
 Times of a decision have to stay the same however many versions there are.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -82,15 +79,10 @@ def measure(folder: Path, url: str, policy: str, versions: int, locales: int, si
     started.dispose()
 
 
-def main() -> None:
+def run(new: Callable[[], str]) -> None:
     """Print a table: milliseconds."""
     names = ["load", "publish", "again", "start", "decide", "past", "in_effect", "announced"]
     print(f"{'versions':>8} {'locales':>7} {'bytes':>9} " + " ".join(f"{name:>10}" for name in names))
     with tempfile.TemporaryDirectory() as folder:
         for number, sizes in enumerate(SIZES):
-            own = f"sqlite:///{folder}/{number}.db"
-            measure(Path(folder), sys.argv[1] if len(sys.argv) > 1 else own, f"p{number}", *sizes)
-
-
-if __name__ == "__main__":
-    main()
+            measure(Path(folder), new(), f"p{number}", *sizes)
