@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from flask import Flask, has_app_context, has_request_context
+from flask import Flask, has_request_context
 from sqlalchemy import Engine
 
 from consentkit import logs
@@ -54,7 +54,7 @@ from consentkit.web.context import this_app
 from consentkit.web.current import forget
 from consentkit.web.identity import signing_keys
 from consentkit.web.rendered import Rendered
-from consentkit.web.state import BLUEPRINT, Loaders, State, current_state, register
+from consentkit.web.state import BLUEPRINT, KEY, Loaders, State, current_state, register
 
 EMBEDDED = "consentkit.sqlite3"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -131,7 +131,7 @@ class ConsentKit(Kit):
         settings = Settings.read(app.config)
         embedded = self._engine is None and settings.database_url is None
         runtime = self._make_runtime(app, settings)
-        register(app, State(self, settings, self._loaders, embedded, Rendered(app, BLUEPRINT)))
+        register(app, State(self, runtime, settings, self._loaders, embedded, Rendered(app, BLUEPRINT)))
         self._runtimes[app] = runtime
         app.register_blueprint(blueprint(settings.url_prefix))
         app.register_blueprint(api_blueprint(settings.url_prefix))
@@ -151,10 +151,12 @@ class ConsentKit(Kit):
     @property
     def runtime(self) -> Runtime:
         """The runtime of the app context, else of the one app. Raises ConsentKitError when there is none."""
-        if has_app_context():
-            found = self._runtimes.get(this_app())
-            if found is not None:
-                return found
+        try:
+            state: State | None = this_app().extensions.get(KEY)
+        except RuntimeError:
+            state = None
+        if state is not None and state.kit is self:
+            return state.runtime
         if len(self._runtimes) == 1:
             return next(iter(self._runtimes.values()))
         raise ConsentKitError(

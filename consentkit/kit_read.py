@@ -223,13 +223,13 @@ class Consents:
 
     def look(self, item: str, *, at: datetime | None = None, scope: str = "") -> Decision:
         """The same answer, told to nobody: for lists that show how things stand and process nothing."""
-        kit = self.kit
-        at_us = None if at is None else not_ahead(to_us(at), kit.runtime.clock.now())
+        kit, runtime = self.kit, self.kit.runtime
+        at_us = None if at is None else not_ahead(to_us(at), runtime.clock.now())
         try:
-            rulebook = kit.runtime.rules(at_us)
-            state = self._state() if at_us is None else self._state_at(at_us)
+            rulebook = runtime.rules(at_us)
+            state = self._state(runtime) if at_us is None else self._state_at(at_us)
         except (StoreUnavailable, SchemaOutdated) as error:
-            kit.runtime.catalog.items_of(item)
+            runtime.catalog.items_of(item)
             log_unavailable(error)
             return unavailable(item)
         return kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
@@ -248,7 +248,7 @@ class Consents:
     def status(self, item: str, *, scope: str = "") -> Status:
         """The person's own last answer; `expired` and `outdated` are computed from it."""
         try:
-            rulebook, state = self.kit.runtime.rules(), self._state()
+            rulebook, state = self.kit.runtime.rules(), self._state(self.kit.runtime)
         except (StoreUnavailable, SchemaOutdated):
             self.kit.runtime.catalog.items_of(item)
             return Status.UNKNOWN
@@ -272,11 +272,10 @@ class Consents:
         except LookupError:
             return Status(event.action)
 
-    def _state(self) -> SubjectState:
+    def _state(self, runtime: Runtime) -> SubjectState:
         if self.subject is None:
             return UNKNOWN_SUBJECT
-        self.kit.runtime.ensure()
-        return self.kit.runtime.reader.state(self.tenant, self.subject)
+        return runtime.reader.state(self.tenant, self.subject)
 
     def _state_at(self, at_us: int) -> SubjectState:
         """The rows as they were: events folded up to the moment, with the facts that they recorded."""

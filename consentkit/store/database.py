@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
-from consentkit.store.engines import Kept, Lease, refuse_shared, refuse_unusable
+from consentkit.store.engines import Kept, KeptLease, Lease, refuse_shared, refuse_unusable
 from consentkit.store.tx import CallerTx, Params, PostgresqlTx, Rows, SqliteTx, Tx
 
 __all__ = ["PATIENCE_S", "Database", "Params", "Rows", "Tx", "begin_sqlite", "store_errors"]
@@ -32,9 +32,7 @@ class Database:
     def __init__(self, engine: Callable[[], Engine], *, owned: bool) -> None:
         self._engine = engine
         self._checked: Engine | None = None
-        self._kept: Kept | None = None
-        self._reader: Callable[[], Lease]
-        self._writer: Callable[[], Lease]
+        self._kept: tuple[Kept, Kept] | None = None
         self.owned = owned
 
     @property
@@ -47,12 +45,7 @@ class Database:
         if engine is not self._checked:
             refuse_unusable(engine.dialect.name, engine.dialect.driver)
             refuse_shared(engine)
-            self._kept = Kept(engine) if self.owned else None
-            self._reader = self._writer = engine.raw_connection
-            if self._kept is not None:
-                self._reader = self._kept.take
-            if self._kept is not None and engine.dialect.name == "sqlite":
-                self._writer = self._kept.take
+            self._kept = _keep(engine) if self.owned else None
             self._checked = engine
         return engine
 
@@ -66,11 +59,11 @@ class Database:
 
         A pooled connection that the server has closed meanwhile is replaced, and `work` runs again.
         """
-        reading = _read_postgresql if self.engine.dialect.name == "postgresql" else _read_sqlite
+        engine, kept = self.engine, self._kept
         for left in range(_DEAD_AT_MOST, -1, -1):
-            lease = _checkout(self._reader)
+            lease = _checkout(kept[0].take if kept is not None else engine.raw_connection)
             try:
-                return reading(lease.dbapi_connection, work)
+                return _read(lease, work)
             except Exception as error:
                 if not (_discarded(lease) and left):
                     _raise(error)
@@ -88,11 +81,11 @@ class Database:
         if connection is not None:
             _check_joinable(engine, connection)
             return _join(connection, work)
-        writing = _write_postgresql if engine.dialect.name == "postgresql" else _write_sqlite
+        kept = self._kept
         for attempt in range(_DEAD_AT_MOST + 1):
-            lease = _checkout(self._writer)
+            lease = _checkout(kept[1].take if kept is not None else engine.raw_connection)
             try:
-                return writing(lease.dbapi_connection, work)
+                return _write(lease, work)
             except Exception as error:
                 again = _discarded(lease) or (_conflict(error) and time.monotonic() < give_up)
                 if not again or attempt == _DEAD_AT_MOST:
@@ -105,8 +98,8 @@ class Database:
     def dispose(self) -> None:
         """Close idle connections of our own engine."""
         if self.owned:
-            if self._kept is not None:
-                self._kept.close()
+            for kept in self._kept or ():
+                kept.close()
             self.engine.dispose()
 
     @contextmanager
@@ -121,6 +114,12 @@ class Database:
             connection.commit()
 
 
+def _keep(engine: Engine) -> tuple[Kept, Kept]:
+    """Connections to read by, and to write by: on SQLite the same, whose pages are at hand."""
+    reading = Kept(engine)
+    return reading, reading if engine.dialect.name == "sqlite" else Kept(engine, autocommit=False)
+
+
 def _checkout(take: Callable[[], Lease]) -> Lease:
     try:
         return take()
@@ -128,36 +127,38 @@ def _checkout(take: Callable[[], Lease]) -> Lease:
         _raise(error)
 
 
-def _read_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
-    return work(SqliteTx(driver))
-
-
-def _read_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
-    was = driver.autocommit
-    if was:
+def _read(lease: Lease, work: Callable[[Tx], Result]) -> Result:
+    if isinstance(lease, KeptLease):
+        return work(lease.tx)
+    driver = lease.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        return work(SqliteTx(driver))
+    with _autocommit(driver, True):
         return work(PostgresqlTx(driver))
-    driver.autocommit = True
-    try:
-        return work(PostgresqlTx(driver))
-    finally:
-        if not driver.closed:
-            driver.autocommit = was
 
 
-def _write_sqlite(driver: Any, work: Callable[[Tx], Result]) -> Result:
-    if not driver.in_transaction:  # with autocommit=False (Python 3.12) it always is
-        driver.execute("BEGIN IMMEDIATE")
-    return _all_or_nothing(driver, SqliteTx(driver), work)
-
-
-def _write_postgresql(driver: Any, work: Callable[[Tx], Result]) -> Result:
-    was = driver.autocommit
-    if was:
-        driver.autocommit = False
-    try:
+def _write(lease: Lease, work: Callable[[Tx], Result]) -> Result:
+    driver = lease.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        if not driver.in_transaction:  # with autocommit=False (Python 3.12) it always is
+            driver.execute("BEGIN IMMEDIATE")
+        return _all_or_nothing(driver, SqliteTx(driver), work)
+    if isinstance(lease, KeptLease):
+        return _all_or_nothing(driver, lease.tx, work)
+    with _autocommit(driver, False):
         return _all_or_nothing(driver, PostgresqlTx(driver), work)
+
+
+@contextmanager
+def _autocommit(driver: Any, wanted: bool) -> Iterator[None]:
+    """The host's connection of psycopg in this mode, and afterwards as it was."""
+    was = driver.autocommit
+    if was is not wanted:
+        driver.autocommit = wanted
+    try:
+        yield
     finally:
-        if was and not driver.closed:
+        if was is not wanted and not driver.closed:
             driver.autocommit = was
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine, SingletonThreadPool, StaticPool, event
 
 from consentkit.core.errors import ConsentKitError
+from consentkit.store.tx import PostgresqlTx, SqliteTx
 
 SQLITE_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000")
 _WAL_ATTEMPTS = 20
@@ -40,17 +41,18 @@ class Lease(Protocol):
 
 
 class Kept:
-    """Connections of our own engine in autocommit, kept open: taken and given back in one step each.
+    """Connections of our own engine, kept open: taken and given back in one step each.
 
-    A pool's checkout and reset cost as much as a read itself.
+    A pool's checkout and reset cost as much as a read itself, and on PostgreSQL so does a new cursor.
+    `autocommit`: of PostgreSQL's; SQLite's always are.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, *, autocommit: bool = True) -> None:
+        self.engine, self._autocommit = engine, autocommit
         self.idle: deque[KeptLease] = deque()
         _kept.add(self)
 
-    def take(self) -> Lease:
+    def take(self) -> KeptLease:
         """An idle connection, else a new one."""
         while True:
             try:
@@ -61,13 +63,14 @@ class Kept:
                 return lease
             lease.dbapi_connection.close()
 
-    def _open(self) -> Lease:
+    def _open(self) -> KeptLease:
         fairy = self.engine.raw_connection()
         connection: Any = fairy.dbapi_connection
         fairy.detach()
-        if self.engine.dialect.name == "postgresql":
-            connection.autocommit = True
-        return KeptLease(self, connection)
+        if self.engine.dialect.name != "postgresql":
+            return KeptLease(self, connection, SqliteTx(connection))
+        connection.autocommit = self._autocommit
+        return KeptLease(self, connection, PostgresqlTx(connection))
 
     def close(self) -> None:
         """Close what is idle."""
@@ -76,23 +79,20 @@ class Kept:
 
 
 class KeptLease:
-    """A kept connection while it is lent out."""
+    """A kept connection while it is lent out. `tx`: statements on it."""
 
-    __slots__ = ("dbapi_connection", "kept", "opened", "usable")
+    __slots__ = ("dbapi_connection", "kept", "opened", "tx", "usable")
 
-    def __init__(self, kept: Kept, connection: Any) -> None:
-        self.kept, self.dbapi_connection = kept, connection
+    def __init__(self, kept: Kept, connection: Any, tx: SqliteTx | PostgresqlTx) -> None:
+        self.kept, self.dbapi_connection, self.tx = kept, connection, tx
         self.opened, self.usable = time.monotonic(), True
 
     def close(self) -> None:
         """Keep it, unless it is broken or in the middle of something."""
-        if not self.usable or len(self.kept.idle) >= _IDLE_AT_MOST or self._busy():
+        if not self.usable or len(self.kept.idle) >= _IDLE_AT_MOST or self.tx.busy:
             self.dbapi_connection.close()
         else:
             self.kept.idle.append(self)
-
-    def _busy(self) -> bool:
-        return bool(getattr(self.dbapi_connection, "in_transaction", False))
 
     def invalidate(self) -> None:
         """It is broken: close it when it comes back."""

@@ -31,10 +31,14 @@ def _marks(sql: str) -> str:
 
 
 class SqliteTx:
-    """Statements on a connection of the sqlite3 module."""
+    """Statements on a connection of the sqlite3 module. `busy`: it is in a transaction."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._connection.in_transaction)
 
     def run(self, sql: str, params: Params = ()) -> Rows:
         rows: Rows = self._connection.execute(sql, params).fetchall()
@@ -48,10 +52,15 @@ class SqliteTx:
 
 
 class PostgresqlTx:
-    """Statements on a connection of psycopg."""
+    """Statements on a connection of psycopg. `busy`: it is in a transaction, or broken."""
 
     def __init__(self, connection: Any) -> None:
+        self._connection = connection
         self._cursor = connection.cursor()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._connection.pgconn.transaction_status)
 
     def run(self, sql: str, params: Params = ()) -> Rows:
         self._cursor.execute(_marks(sql), params)

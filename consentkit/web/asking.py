@@ -24,7 +24,7 @@ from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
 from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, rejected, wants_html
-from consentkit.web.standing import hint_value, standing, standing_json
+from consentkit.web.standing import granted, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
 
@@ -87,14 +87,14 @@ def answer(state: State) -> Response:
             return _outdated(state, asked)
         if (pause := wait(state, yes=asked.yes)) is not None:
             return too_many(pause)
-        before = standing(state)
+        before = granted(state)
         subject, event = _record(state, asked)
     except UnknownPurpose as error:
         return problem(422, "unknown-purpose", "Unknown purpose", str(error))
     except (ChoiceRejected, ValueError) as error:
         return rejected(error, safe_next(request.form.get("next")) or came_from())
     now = standing(state)
-    changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
+    changed = tuple(sorted(set(now.granted) ^ before))
     said = {
         asked.question.field: asked.question.value,
         "scope": event.scope,

@@ -22,7 +22,7 @@ from consentkit.web.identity import become, hint, identify, new_visitor, remembe
 from consentkit.web.limiting import too_many, wait
 from consentkit.web.pages import preferences_page
 from consentkit.web.problems import problem, rejected, wants_html
-from consentkit.web.standing import hint_value, standing, standing_json
+from consentkit.web.standing import granted, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
 DECISIONS = ("accept-all", "reject-all", "save", "withdraw-all", "defer")
@@ -54,7 +54,7 @@ def choose(state: State) -> Response:
         pause = wait(state, yes=bool(give) or not deny)
         if pause is not None and (not deny or identify(state).subject is None):
             return too_many(pause)
-        before = standing(state)
+        before = granted(state)
         stale = bool(give) and not _notice_holds(state, choice)
         visitor = _record(state, [] if stale or pause is not None else give, deny, choice)
     except UnknownPurpose as error:
@@ -62,7 +62,7 @@ def choose(state: State) -> Response:
     except (ChoiceRejected, ValueError) as error:
         return rejected(error, safe_next(request.form.get("next")) or came_from())
     now = standing(state, put_away=not stale and pause is None)
-    changed = tuple(sorted(set(now.granted) ^ set(before.granted)))
+    changed = tuple(sorted(set(now.granted) ^ before))
     answer = standing_json(state, now, changed=changed)
     if pause is not None:
         response = too_many(pause)

@@ -76,8 +76,7 @@ class CookieGuard:
         for name, value in headers:
             if name.lower() != "set-cookie":
                 continue
-            cookie = parse(value)
-            if cookie.deletes or is_necessary(self._app, cookie.name):
+            if is_necessary(self._app, name_of(value)) or (cookie := parse(value)).deletes:
                 continue
             if purposes := purposes_of(catalog, cookie, _host(environ)):
                 wanted[value] = purposes

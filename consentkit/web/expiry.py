@@ -38,6 +38,8 @@ def _lines(catalog: Catalog) -> Iterator[str]:
     """One header for each form, those first in which most cookies are set."""
     allowed, names = _allowed(catalog), [*request.cookies, *_unseen(catalog)]
     gone = {name: found for name in names if (found := _forbidden(catalog, name, allowed))}
+    if not gone:
+        return
     for domain in (None, *_domains()):
         for name, declared in gone.items():
             yield from (_line(name, path, domain) for path in _paths(declared))

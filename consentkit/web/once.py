@@ -30,7 +30,7 @@ def embed_id(*said: str) -> str:
 
 def is_once() -> bool:
     """Whether the request asks to see something one time."""
-    return request.form.get("decision") == "once"
+    return not request.is_json and request.form.get("decision") == "once"
 
 
 def answer() -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import request
 
+from consentkit.core.catalog import Catalog
 from consentkit.core.errors import StoreUnavailable
 from consentkit.core.gate import Decision, Row
 from consentkit.core.places import strictest
@@ -52,8 +53,7 @@ def standing(state: State, *, put_away: bool = False) -> Standing:
     `put_away`: the visitor has just answered, or closed the notice.
     """
     catalog, consents = state.kit.catalog, current()
-    asked = {c.key: [p.key for p in catalog.purposes_of(c.key)] for c in catalog.choices}
-    apart = {f"purpose:{p.key}" if p.key in catalog.categories else p.key: [p.key] for p in catalog.apart}
+    asked, apart = _switches(catalog), _apart(catalog)
     whole = asked | apart
     said = {key: _look(consents, key) for keys in whole.values() for key in keys}
     granted = tuple(key for key, keys in whole.items() if all(said[k] for k in keys))
@@ -79,6 +79,21 @@ def standing(state: State, *, put_away: bool = False) -> Standing:
         regimes={c.key: consents.regime(c.key) for c in catalog.choices},
         may_ask=tuple(key for key, keys in whole.items() if all(_may_ask(state, k, said[k]) for k in keys)),
     )
+
+
+def granted(state: State) -> set[str]:
+    """`Standing.granted` by itself. Raises StoreUnavailable."""
+    consents, whole = current(), _switches(state.kit.catalog) | _apart(state.kit.catalog)
+    return {key for key, purposes in whole.items() if all(_look(consents, p) for p in purposes)}
+
+
+def _switches(catalog: Catalog) -> dict[str, list[str]]:
+    """Categories, with the purposes that each switch answers."""
+    return {c.key: [p.key for p in catalog.purposes_of(c.key)] for c in catalog.choices}
+
+
+def _apart(catalog: Catalog) -> dict[str, list[str]]:
+    return {f"purpose:{p.key}" if p.key in catalog.categories else p.key: [p.key] for p in catalog.apart}
 
 
 def _shown(decided: bool, noticed: bool, quiet: bool, known: bool) -> str:

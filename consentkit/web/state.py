@@ -16,6 +16,7 @@ from consentkit.web.rendered import Rendered
 
 if TYPE_CHECKING:
     from consentkit.extension import ConsentKit
+    from consentkit.runtime import Runtime
 
 KEY, BLUEPRINT = "consentkit", "consentkit"
 _apps: WeakSet[Flask] = WeakSet()
@@ -35,6 +36,7 @@ class State:
     """One app's consentkit. `embedded`: the ledger is the SQLite file in the instance folder."""
 
     kit: ConsentKit
+    runtime: Runtime
     settings: Settings
     loaders: Loaders
     embedded: bool

@@ -230,13 +230,24 @@ def test_terms_that_do_not_exist(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- ./run demo
 
 
+def heed_interrupts() -> None:
+    """Whoever runs the tests in the background ignores them, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """`python -m example_app` in a process of its own: what it printed, and its address."""
     environment = {**os.environ, "PORT": "0", "EXAMPLE_INSTANCE": str(tmp_path / "instance")}
     command = [sys.executable, "-m", "example_app"]
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heed_interrupts,
     ) as process:
         assert process.stdout is not None
         printed = ""
