@@ -15,6 +15,7 @@ import decide
 import ledger
 import minors
 import pages
+import peers
 import policies
 from measuring import DATABASES
 
@@ -30,13 +31,14 @@ MEASUREMENTS: dict[str, tuple[str, Measure]] = {
     "minors": ("the sweep", lambda new, asked: minors.run(new, asked.rows)),
     "policies": ("many versions, many languages", lambda new, asked: policies.run(new)),
 }
-GROUPS = {"gate": ["decide", "pages", "audience"], "all": list(MEASUREMENTS)}
+PEERS = "peers"
+GROUPS = {"gate": ["decide", "pages", PEERS, "audience"], "all": [*MEASUREMENTS, PEERS]}
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join((*GROUPS, *MEASUREMENTS)))
+    parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join((*GROUPS, *MEASUREMENTS, PEERS)))
     parser.add_argument("--on", choices=DATABASES, help="one database only")
     parser.add_argument("--subjects", type=int, default=1_000_000, help="of audience")
     parser.add_argument(
@@ -44,7 +46,7 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, default=20_000, help="of ledger")
     asked = parser.parse_args()
-    if unknown := set(asked.names) - {*GROUPS, *MEASUREMENTS}:
+    if unknown := set(asked.names) - {*GROUPS, *MEASUREMENTS, PEERS}:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     load = os.getloadavg()[0]
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.2f}")
@@ -52,6 +54,10 @@ def main() -> None:
         print("This machine is busy: trust no figure but the ratios, and those only roughly.")
     wanted = dict.fromkeys(name for given in asked.names for name in GROUPS.get(given, [given]))
     for name in wanted:
+        if name == PEERS:
+            print("\npeers: what others cost a page, in CPU", flush=True)
+            peers.run()
+            continue
         what, measure = MEASUREMENTS[name]
         for database in [asked.on] if asked.on else DATABASES:
             print(f"\n{name}: {what}, {database}", flush=True)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from decide import catalog, known
-from measuring import KEY, line, per_second, turns
+from measuring import KEY
+from timing import line, per_second, turns
 
 from consentkit.core.record import bucket_of
 from consentkit.kit import Kit

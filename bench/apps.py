@@ -9,52 +9,16 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, jsonify, render_template, request
-from jinja2 import DictLoader
+from flask import Flask, jsonify, request
+from plain_site import site
 
 from consentkit import ConsentKit, Purpose, requires_consent
 
-LAYOUT = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>%s</head>
-<body>%s<nav>
-{%% for name in ("home", "about", "shop") %%}<a href="{{ url_for(name) }}">{{ name }}</a> {%% endfor %%}</nav>
-<main>{%% block main %%}{%% endblock %%}</main><footer>%s</footer></body></html>"""
-PAGE = """{% extends layout %}{% block main %}<h1>{{ title }}</h1><ul>
-{% for thing in things %}<li><a href="{{ url_for('thing', number=thing.number) }}">{{ thing.name }}</a>
-{{ "%.2f"|format(thing.price) }}{% if thing.new %} <em>new</em>{% endif %}</li>
-{% endfor %}</ul>{% endblock %}"""
 PURPOSES = (
     Purpose("statistics", title="Statistics", category="analytics"),
     Purpose("ads", title="Ads", category="marketing"),
     Purpose("letters", title="Letters"),
 )
-
-
-def site(head: str = "", banner: str = "", link: str = "") -> Flask:
-    """A page as there are many: a layout, a menu, a list of twenty things."""
-    app = Flask("site", instance_path=os.environ.get("BENCH_FOLDER"))
-    app.config.update(SECRET_KEY="k" * 64, CONSENTKIT_KEY="k" * 64)
-    app.jinja_loader = DictLoader(
-        {
-            "layout.html": LAYOUT % (head, banner, link),
-            "plain.html": LAYOUT % ("", "", ""),
-            "page.html": PAGE,
-        }
-    )
-    things = [{"number": n, "name": f"Thing {n}", "price": n * 3.5, "new": not n % 7} for n in range(1, 21)]
-
-    def page(layout: str = "layout.html", **_values: Any) -> str:
-        return render_template("page.html", layout=layout, title="Things", things=things)
-
-    for name, path in {
-        "home": "/",
-        "about": "/about",
-        "shop": "/shop",
-        "thing": "/shop/<int:number>",
-    }.items():
-        app.add_url_rule(path, name, page)
-    app.add_url_rule("/ok", "ok", lambda: "ok")
-    return app
 
 
 def bare_site() -> Flask:
@@ -86,6 +50,7 @@ def answers() -> Flask:
 def bare_answers() -> Flask:
     """A view that inserts one row and commits, on a connection that each thread keeps."""
     app, url, own = Flask("bare"), os.environ["BENCH_URL"], threading.local()
+    app.secret_key = "k" * 64
 
     def connect() -> Any:
         if url.startswith("sqlite"):

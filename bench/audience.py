@@ -14,8 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from decide import catalog
-from measuring import line, open_kit, plain, turns
+from measuring import open_kit
 from people import Row, fill
+from timing import line, plain, turns
 
 from consentkit.kit import Kit
 

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from measuring import line, open_kit, turns
+from measuring import open_kit
+from timing import line, turns
 
 from consentkit.core.catalog import Catalog, Cookie, Policy, PolicyVersion, Purpose
 from consentkit.core.catalog_rules import build

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import Any
 
-from measuring import KEY, line, open_kit, per_second, seconds, turns
+from measuring import KEY, open_kit
+from timing import line, per_second, seconds, turns
 
 from consentkit.core.catalog import Purpose
 from consentkit.core.catalog_rules import build

@@ -1,61 +1,29 @@
 """What a page costs with consentkit on it, in CPU, beside the same page of a bare app; and what a gate reads.
 
-The apps are called as a server calls them (PEP 3333), in one process, in turns.
+The apps are called in one process, in turns, and then through gunicorn.
 """
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
 from apps import PURPOSES, bare_site, consentkit_site
 from decide import raw_reader
-from flask import Flask
-from measuring import line, open_kit, turns
+from measuring import open_kit
+from serving import Client, Load, Server, load, serving
+from timing import line, turns, visit
 
 from consentkit.core.catalog_rules import build
 from consentkit.kit import Kit
 from consentkit.store import sql
 from consentkit.store.tx import PostgresqlTx, SqliteTx
 
-ROUNDS, CALLS = 200, 20
-
-
-def visit(app: Flask, path: str, **headers: str) -> Callable[[], bytes]:
-    """A request, ready to be sent: its body."""
-    said = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
-
-    def send() -> bytes:
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "SCRIPT_NAME": "",
-            "PATH_INFO": path,
-            "QUERY_STRING": "",
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "HTTP_HOST": "localhost",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": sys.stderr,
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": True,
-            "wsgi.run_once": False,
-            **said,
-        }
-        body: Iterable[bytes] = app.wsgi_app(environ, lambda status, headers, error=None: None)  # type: ignore[arg-type]
-        content = b"".join(body)
-        getattr(body, "close", lambda: None)()
-        return content
-
-    return send
+ROUNDS, CALLS, SERVED = 200, 20, 8
 
 
 def cpu(
@@ -75,12 +43,13 @@ def run(new: Callable[[], str]) -> None:
         os.environ.update(BENCH_URL=url, BENCH_FOLDER=folder)
         bare, ours = bare_site(), consentkit_site()
         page, banner = visit(bare, "/"), visit(ours, "/")
-        assert b"data-consent-banner" in banner()
-        assert b"data-consent-banner" not in page()
-        cpu(f"page of {len(page()):,} B and banner of {len(banner()) - len(page()):,} B", banner, page, 1.05)
+        assert b"data-consent-banner" in banner()[2]
+        assert b"data-consent-banner" not in page()[2]
+        size, with_banner = len(page()[2]), len(banner()[2])
+        cpu(f"page of {size:,} B, banner of {with_banner - size:,} B", banner, page, 1.05)
         cpu("a view that says only ok", visit(ours, "/ok"), visit(bare, "/ok"))
         gated = visit(ours, "/gated")
-        assert gated() == page()
+        assert gated()[2] == page()[2]
         read = raw_reader(kit)("known")
 
         def page_and_read() -> None:
@@ -89,9 +58,25 @@ def run(new: Callable[[], str]) -> None:
 
         cpu("gated page of a known subject", gated, page_and_read)
         print(
-            f"  {'':4}beside the bare page and the same statement on the raw driver; {statements(gated, kit)}"
+            f"      beside the bare page and the same statement on the raw driver; {statements(gated, kit)}"
         )
+        through_gunicorn()
     kit.runtime.dispose()
+
+
+def through_gunicorn() -> None:
+    """The same page: CPU of the server's workers for each request."""
+    with serving("bare_site") as bare, serving("consentkit_site") as ours:
+        loads = [(_load(ours), _load(bare)) for _ in range(SERVED)]
+    mine, theirs = (min(each.cpu_us for each in column) / 1e6 for column in zip(*loads, strict=True))
+    line("the page with banner through gunicorn", mine, theirs, 1.05, name="bare")
+
+
+def _load(server: Server) -> Load:
+    client = Client(server.port, "GET", "/")
+    found = load(server, [client], 1.5)
+    client.close()
+    return found
 
 
 def statements(gated: Callable[[], object], kit: Kit) -> str:
