@@ -9,7 +9,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, jsonify, request
+from flask import Flask, jsonify, render_template_string, request
 from plain_site import site
 
 from consentkit import ConsentKit, Purpose, requires_consent
@@ -26,9 +26,19 @@ def bare_site() -> Flask:
     return site()
 
 
+WRITTEN = ("{{ consent_head() }}", "{{ consent_banner() }}", "{{ consent_link() }}")
+
+
+def same_site() -> Flask:
+    """The very page of `consentkit_site`, with its HTML written into the template by hand."""
+    with consentkit_site().test_request_context("/"):
+        parts = [render_template_string(part) for part in WRITTEN]
+    return site(*("{% raw %}" + part + "{% endraw %}" for part in parts))
+
+
 def consentkit_site() -> Flask:
     """With the banner and everything that belongs on a page."""
-    app = site("{{ consent_head() }}", "{{ consent_banner() }}", "{{ consent_link() }}")
+    app = site(*WRITTEN)
     app.config["CONSENTKIT_DATABASE_URL"] = os.environ["BENCH_URL"]
     consent = ConsentKit(app, purposes=PURPOSES)
     consent.subject_loader(lambda: "known" if request.path == "/gated" else None)

@@ -40,10 +40,9 @@ def set_up_django(folder: str) -> None:
         "bare.html": _django(LAYOUT % ("", "", "")),
         "page.html": _django(PAGE),
     }
-    loaders = [
-        ("django.template.loaders.cached.Loader", [("django.template.loaders.locmem.Loader", templates)])
-    ]
-    loaders[0][1].append("django.template.loaders.app_directories.Loader")
+    mine = ("django.template.loaders.locmem.Loader", templates)
+    found = [mine, "django.template.loaders.app_directories.Loader"]
+    loaders = [("django.template.loaders.cached.Loader", found)]
     with_dcc = ["cookie_consent.middleware.CleanCookiesMiddleware"] if os.environ.get("DCC") else []
     settings.configure(
         SECRET_KEY="k" * 64,

@@ -30,6 +30,8 @@ class FactSources:
 
     def complete(self, catalog: Catalog, subject: str, known: Facts, now_us: int) -> Facts:
         """What is known of a subject, with what is missing asked from the loaders; the place first, then the age."""
+        if self.age is None and self.jurisdiction is None and catalog.site.default_jurisdiction is None:
+            return known
         rules = self.rules(catalog)
         if known.jurisdiction is None and (place := self.place(catalog)) is not None:
             known = placed(catalog, known, place, now_us)

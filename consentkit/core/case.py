@@ -48,6 +48,8 @@ class Case:
 
 def age_of(view: View) -> Minority:
     """By what is known of the subject, at the moment of the question."""
+    if view.minors is None:
+        return False, False
     minor = is_minor(view.facts, view.minors, view.now_us)
     return minor, minor and is_guarded(view.facts, view.minors, view.place.ages, view.now_us)
 

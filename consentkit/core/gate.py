@@ -74,6 +74,10 @@ def _denial(row: Row) -> Reason:
 
 
 OBJECTABLE = frozenset({Basis.LEGITIMATE_INTEREST, Basis.PUBLIC_TASK})
+_OBJECTED: tuple[Status, ...] = (Status.OBJECTED,)
+_AGAINST: tuple[Status, ...] = (Status.OBJECTED, Status.REFUSED, Status.WITHDRAWN)
+# Python 3.11 calls a function for each `Kind.POLICY`, ten times as slow as a name.
+_POLICY, _CONSENT, _ACCEPTED, _GIVEN = Kind.POLICY, Basis.CONSENT, Reason.ACCEPTED, Reason.GIVEN
 
 
 def _exception(case: Case) -> Outcome | None:
@@ -95,8 +99,8 @@ def _restricted(case: Case) -> Outcome | None:
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
     # Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a core purpose has rule 7.
-    refusals = (Status.REFUSED, Status.WITHDRAWN) if case.rule.basis in OBJECTABLE else ()
-    objected = standing(case.rows, case.own, case.young, (Status.OBJECTED, *refusals))
+    against = _AGAINST if case.rule.basis in OBJECTABLE else _OBJECTED
+    objected = standing(case.rows, case.own, case.young, against)
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 
@@ -137,7 +141,7 @@ def _policies_missing(case: Case) -> Outcome | None:
 
 
 def _other_basis(case: Case) -> Outcome | None:
-    return (Reason.NOT_REQUIRED, None, ()) if case.rule.basis is not Basis.CONSENT else None
+    return (Reason.NOT_REQUIRED, None, ()) if case.rule.basis is not _CONSENT else None
 
 
 def _denied(case: Case) -> Outcome | None:
@@ -227,7 +231,7 @@ def _outdated(case: Case) -> Outcome | None:
 def _granted(case: Case) -> Outcome | None:
     grants = _grants(case)
     row = grants[0] if len(grants) == 1 else min(grants, key=lambda r: (r.expires_us is None, r.expires_us))
-    return (Reason.ACCEPTED if case.rule.kind is Kind.POLICY else Reason.GIVEN), row, ()
+    return (_ACCEPTED if case.rule.kind is _POLICY else _GIVEN), row, ()
 
 
 Step = tuple[int, Callable[[Case], Outcome | None]]
@@ -252,6 +256,7 @@ _PURPOSE_STEPS: tuple[Step, ...] = (
 )
 """Rule 1, the store fails, is answered by the caller that reads the store: `unavailable`."""
 _FOR_MINORS, _SILENCE = (6, 12, 13), 14
+_BY_PLACE = (*_FOR_MINORS, _SILENCE)
 _FOR_POLICIES = (2, 4, 5, 10, *range(12, 18))
 _POLICY_STEPS = tuple(s for s in _PURPOSE_STEPS if s[0] in _FOR_POLICIES or s[1] is _turned_away)
 
@@ -262,16 +267,15 @@ def unavailable(item: str) -> Decision:
 
 
 def _by_place(number: int, case: Case, reason: Reason) -> str | None:
-    """The row of the law's table that decided: a rule for minors, or the regime of silence."""
+    """The row of the law's table that decided in one of these steps: a rule for minors, or the regime of silence."""
     if number in _FOR_MINORS:
         return case.view.place.decided
-    silent = number == _SILENCE and reason is Reason.NOT_REQUIRED
-    return case.view.place.regimes.code if silent else None
+    return case.view.place.regimes.code if reason is Reason.NOT_REQUIRED else None
 
 
 def _decide(rule: Rule, view: View, age: Minority) -> tuple[int, Decision]:
     case = Case(rule, view, age)
-    for number, step in _POLICY_STEPS if rule.kind is Kind.POLICY else _PURPOSE_STEPS:
+    for number, step in _POLICY_STEPS if rule.kind is _POLICY else _PURPOSE_STEPS:
         outcome = step(case)
         if outcome is None:
             continue
@@ -281,7 +285,7 @@ def _decide(rule: Rule, view: View, age: Minority) -> tuple[int, Decision]:
         if row is not None:
             event_id = row.event_id or None  # a signal of this very request is not recorded yet
             ends = from_us(row.expires_us) if allowed and row.expires_us is not None else None
-        law = _by_place(number, case, reason)
+        law = _by_place(number, case, reason) if number in _BY_PLACE else None
         return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs, law)
     raise AssertionError("the last rule always answers")
 

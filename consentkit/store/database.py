@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 PATIENCE_S = 5.0
 """How long a write is tried again on conflicts; a lock's own waiting (busy_timeout) comes on top."""
 _DEAD_AT_MOST = 64
+_READ, _WRITE = 0, 1
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 
 
@@ -59,11 +60,10 @@ class Database:
 
         A pooled connection that the server has closed meanwhile is replaced, and `work` runs again.
         """
-        engine, kept = self.engine, self._kept
         for left in range(_DEAD_AT_MOST, -1, -1):
-            lease = _checkout(kept[0].take if kept is not None else engine.raw_connection)
+            lease = self._lease(_READ)
             try:
-                return _read(lease, work)
+                return work(lease.tx) if isinstance(lease, KeptLease) else _read(lease, work)
             except Exception as error:
                 if not (_discarded(lease) and left):
                     _raise(error)
@@ -77,13 +77,12 @@ class Database:
         Of our own: again when the database asks for it (a conflict, a lock, a dead connection). With
         `connection` it joins the caller's, in a savepoint, once; the caller commits.
         """
-        engine, give_up = self.engine, time.monotonic() + PATIENCE_S
+        give_up = time.monotonic() + PATIENCE_S
         if connection is not None:
-            _check_joinable(engine, connection)
+            _check_joinable(self.engine, connection)
             return _join(connection, work)
-        kept = self._kept
         for attempt in range(_DEAD_AT_MOST + 1):
-            lease = _checkout(kept[1].take if kept is not None else engine.raw_connection)
+            lease = self._lease(_WRITE)
             try:
                 return _write(lease, work)
             except Exception as error:
@@ -94,6 +93,19 @@ class Database:
                 lease.close()
             time.sleep(random.uniform(0, 0.02 * min(attempt, 5)))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
+
+    def _lease(self, purpose: int) -> Lease:
+        """A connection to read by or to write by. Our own engine stays the same, the host's is asked for."""
+        try:
+            kept = self._kept
+            if kept is None:
+                engine = self.engine
+                kept = self._kept
+                if kept is None:
+                    return engine.raw_connection()
+            return kept[purpose].take()
+        except Exception as error:
+            _raise(error)
 
     def dispose(self) -> None:
         """Close idle connections of our own engine."""
@@ -120,16 +132,8 @@ def _keep(engine: Engine) -> tuple[Kept, Kept]:
     return reading, reading if engine.dialect.name == "sqlite" else Kept(engine, autocommit=False)
 
 
-def _checkout(take: Callable[[], Lease]) -> Lease:
-    try:
-        return take()
-    except Exception as error:
-        _raise(error)
-
-
 def _read(lease: Lease, work: Callable[[Tx], Result]) -> Result:
-    if isinstance(lease, KeptLease):
-        return work(lease.tx)
+    """By a connection of the host's."""
     driver = lease.dbapi_connection
     if isinstance(driver, sqlite3.Connection):
         return work(SqliteTx(driver))

@@ -26,7 +26,7 @@ class Erased:
     leaf_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: made for each decision
 class SubjectState:
     """What the gate needs of a subject. `key` None: the ledger does not know the subject."""
 
