@@ -21,6 +21,7 @@ from consentkit.kit_facts import FactSources
 from consentkit.kit_file import load
 from consentkit.kit_gated import gated
 from consentkit.kit_guardian import GuardianVerbs
+from consentkit.kit_import import Imports
 from consentkit.kit_link import LinkVerbs
 from consentkit.kit_outgoing import OutgoingCalls
 from consentkit.kit_write import Verbs
@@ -29,7 +30,9 @@ from consentkit.runtime import Runtime
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Kit(Verbs, LinkVerbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Audiences):
+class Kit(
+    Verbs, LinkVerbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Audiences, Imports
+):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 
     def __init__(self, runtime: Runtime, facts: FactSources | None = None) -> None:

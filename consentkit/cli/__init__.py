@@ -7,6 +7,7 @@ says what); 3 the ledger could not be used.
 from __future__ import annotations
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ _COMMANDS = {
     "show": "subjects",
     "withdraw": "subjects",
     "export": "subjects",
+    "import": "subjects",
     "erase": "subjects",
     "invitations": "guardians",
     "signed-form": "guardians",
@@ -62,7 +64,8 @@ class ConsentGroup(AppGroup):
         """The command of a name."""
         if cmd_name in _COMMANDS:
             module = import_module(f"consentkit.cli.{_COMMANDS[cmd_name]}")
-            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+            name = cmd_name.replace("-", "_")
+            command: click.Command = getattr(module, f"{name}_" if iskeyword(name) else name)
             return command
         return super().get_command(ctx, cmd_name)
 

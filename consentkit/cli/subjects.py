@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 from flask.cli import with_appcontext
 
-from consentkit.cli.printing import NotKnown, note, printable, table, when, wrapped
+from consentkit.cli.printing import Failure, NotKnown, count, note, printable, table, when, wrapped
+from consentkit.core.errors import ChoiceRejected
 from consentkit.core.record import Event
 from consentkit.core.terms import Basis, Kind
 from consentkit.core.times import rfc3339
@@ -113,6 +114,26 @@ def export(subject: str, tenant: str) -> None:
     if state.key is None:
         raise _unknown(subject, tenant)
     click.echo(json.dumps(kit.export(subject, tenant=tenant), indent=2))
+
+
+@click.command("import", short_help="Record the answers of an export.")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.option("--subject", help="Under another id than the export's.")
+@_tenant
+@with_appcontext
+def import_(file: IO[str], subject: str | None, tenant: str) -> None:
+    """Record the answers of FILE, as `flask consent export` wrote it; - is stdin.
+
+    As of the instants they were said: a later answer here stays the last one.
+    What is here already is left out, so a call can be made again. All or
+    nothing; exit status 2 for a file that cannot be recorded.
+    """
+    try:
+        export = json.load(file)
+        events = current_state().kit.import_export(export, subject=subject, tenant=tenant)
+    except (ChoiceRejected, ValueError) as error:
+        raise Failure(str(error)) from None
+    note(f"{count(len(events), 'answer')} recorded.")
 
 
 @click.command("erase", short_help="Erase SUBJECT (GDPR 17). Cannot be undone.")

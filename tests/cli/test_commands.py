@@ -371,3 +371,21 @@ def test_the_group_is_the_one_that_flask_finds() -> None:
 
     (found,) = entry_points(group="flask.commands", name="consent")
     assert found.load() is group
+
+
+def test_an_export_is_read_back(app: Flask, tmp_path: Path) -> None:
+    kit = app.extensions["consentkit"].kit
+    with app.app_context():
+        kit.give("u-1", "newsletter")
+        key = "newsletter"
+    file = tmp_path / "u-1.json"
+    runner = app.test_cli_runner()
+    file.write_text(runner.invoke(args=["consent", "export", "u-1"]).stdout)
+    done = runner.invoke(args=["consent", "import", str(file), "--subject", "u-2"])
+    assert (done.exit_code, done.stderr) == (0, "1 answer recorded.\n")
+    with app.app_context():
+        assert kit.of("u-2").allows(key)
+    assert runner.invoke(args=["consent", "import", str(file)]).stderr == "0 answers recorded.\n"
+    for wrong in ("[]", "{", file.read_text().replace("newsletter", "nothing")):
+        file.write_text(wrong)
+        assert runner.invoke(args=["consent", "import", str(file)]).exit_code == 2

@@ -14,6 +14,7 @@ from flask import Flask
 from receiving import LOOPBACK, receiving, status
 from services import Service
 
+import consentkit
 from consentkit import ConsentMissing, Party, Purpose, SeparateConsentNeeded, delete_required
 from consentkit.core.catalog import Catalog
 from consentkit.testing import assert_no_processing
@@ -275,6 +276,21 @@ def test_4_9_everything_to_take_along(service: Service) -> None:
     assert {("given", "marketing.email"), ("refused", "visits"), ("accepted", "privacy")} <= said
     assert "bob" not in json.dumps(mine)
     assert service.browser().get("/my-data").status == 401
+
+
+def test_4_9_taken_along_to_another_ledger(service: Service, tmp_path: Path) -> None:
+    ada = service.browser("ada")
+    ada.post("/consent", {"decision": "save", "purpose": "marketing.email"})
+    ada.accept("/consent/accept/privacy")
+    mine = ada.get("/my-data", accept=JSON).json
+    elsewhere = consentkit.open(service.kit.catalog, f"sqlite:///{tmp_path}/elsewhere.sqlite3", key="k" * 64)
+    elsewhere.runtime.clock = service.kit.runtime.clock
+    assert elsewhere.import_export(mine)
+    for item in (*service.kit.catalog.purposes, "privacy"):
+        here, there = service.kit.of("ada").decide(item), elsewhere.of("ada").decide(item)
+        assert (here.allowed, here.reason) == (there.allowed, there.reason), item
+    assert elsewhere.import_export(mine) == []
+    elsewhere.runtime.dispose()
 
 
 def test_4_9_restriction_and_objection_stop_at_once(service: Service) -> None:
