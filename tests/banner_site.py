@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,14 @@ def until(page: Page, expression: str, seconds: float = 5) -> None:
                 return
         page.wait_for_timeout(20)
     raise AssertionError(f"never true: {expression}; order: {page.evaluate('window.order')}")
+
+
+def becomes(page: Page, read: Callable[[], Any], wanted: Any, seconds: float = 5) -> None:
+    """Wait until something outside of the page is so: a browser writes a script's cookies later."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and read() != wanted:
+        page.wait_for_timeout(20)
+    assert read() == wanted
 
 
 def make_kit() -> ConsentKit:

@@ -52,9 +52,11 @@ def visit(page: Page, url: str, expected_noise: list[str]) -> Iterator[Callable[
 
 @pytest.fixture
 def axe(page: Page) -> Callable[[], list[Any]]:
-    """`axe()`: the violations on the page as it is now, best practices included."""
+    """`axe()`: the violations on the page, best practices included, once all of it is there and at rest."""
 
     def run() -> list[Any]:
+        page.wait_for_load_state()
+        page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
         violations = Axe().run(page).response["violations"]
         return [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in violations]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from banner_site import becomes
 from flask import Flask, Response, render_template_string, request
 from playwright.sync_api import BrowserContext, BrowserType, Page, expect
 
@@ -81,8 +82,12 @@ def kept(context: BrowserContext) -> set[str]:
     }
 
 
-def scripts_of_a_tag(page: Page) -> set[str]:
-    """Set cookies in every form that a script on this page may use; the names that were taken."""
+def names(context: BrowserContext) -> set[str]:
+    return {line.split()[0] for line in kept(context)}
+
+
+def write_as_a_tag(page: Page) -> None:
+    """Set cookies in every form that a script on this page may use."""
     host = str(page.evaluate("location.hostname"))
     labels = host.split(".") if re.search("[a-z]", host) else []
     domains = ["", *(".".join(labels[n:]) for n in range(len(labels) - 1))]
@@ -91,7 +96,6 @@ def scripts_of_a_tag(page: Page) -> set[str]:
             name = f"_st{number}" if path == "/" else "_deep"
             attributes = f"; path={path}; max-age=3600" + (f"; domain={domain}" if domain else "")
             page.evaluate("text => { document.cookie = text }", f"{name}=1{attributes}")
-    return {line.split()[0] for line in kept(page.context)}
 
 
 def answer(page: Page, decision: str) -> None:
@@ -123,12 +127,13 @@ def test_after_a_no_every_form_is_gone(site: tuple[BrowserContext, str], no: Cal
     page.goto(url + "/")
     answer(page, "accept-all")
     page.goto(url + "/deep/page")
-    assert scripts_of_a_tag(page) >= {"_st0", "_deep", "_st_server", "_ads"}
+    write_as_a_tag(page)
+    becomes(page, lambda: names(context) >= {"_st0", "_deep", "_st_server", "_ads"}, True)
     if ".example" in url:
         domains = {line.split()[1] for line in kept(context)}
         assert {".shop.example", url.split("/")[2].split(":")[0]} < domains
     no(page)
-    assert kept(context) == set()
+    becomes(page, lambda: kept(context), set())
     page.goto(url + "/deep/page")
     assert kept(context) == set(), "the server sets none any more"
 
@@ -142,21 +147,22 @@ def test_a_no_to_one_purpose_takes_its_cookies_only(site: tuple[BrowserContext, 
     asked.get_by_role("button", name="Allow", exact=True).click()
     expect(asked.get_by_role("status")).not_to_be_empty()
     page.goto(url + "/deep/page")
-    assert {line.split()[0] for line in kept(context)} == {"_st_server", "_ads", "_letter"}
+    assert names(context) == {"_st_server", "_ads", "_letter"}
     page.goto(url + "/")
     asked.get_by_role("button", name="Do not allow").click()
     expect(asked.get_by_role("status")).not_to_be_empty()
-    assert {line.split()[0] for line in kept(context)} == {"_st_server", "_ads"}
+    becomes(page, lambda: names(context), {"_st_server", "_ads"})
 
 
 def test_a_no_takes_what_was_there_before_the_banner(site: tuple[BrowserContext, str]) -> None:
     context, url = site
     page = context.new_page()
     page.goto(url + "/deep/page")
-    assert scripts_of_a_tag(page) >= {"_st0", "_deep"}
+    write_as_a_tag(page)
+    becomes(page, lambda: names(context) >= {"_st0", "_deep"}, True)
     page.goto(url + "/")
     answer(page, "reject-all")
-    assert kept(context) == set()
+    becomes(page, lambda: kept(context), set())
 
 
 def test_where_the_yes_has_to_wait_the_no_counts(

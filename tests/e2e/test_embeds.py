@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from banner_site import LOCALES, STRICT, until
+from banner_site import LOCALES, STRICT, becomes, until
 from flask import Flask, Response, make_response, render_template_string, request
 from playwright.sync_api import Browser, BrowserType, Locator, Page, expect
 
@@ -371,7 +371,7 @@ def test_no_name_is_looked_up_and_no_connection_made_before_a_yes(
         assert seen == []
         answer(page, "accept-all" if allowed else "reject-all")
         if allowed:
-            until_true(page, lambda: bool(seen))
+            becomes(page, lambda: bool(seen), True)
             assert (
                 page.locator("link[rel=preconnect]").get_attribute("href") == f"http://vendor.example:{port}/"
             )
@@ -384,11 +384,3 @@ def test_no_name_is_looked_up_and_no_connection_made_before_a_yes(
     assert "/hints" in said, "the log is there"
     names = ("vendor", "prefetched", "preloaded")
     assert [f"{name}.example" in said for name in names] == [allowed] * 3
-
-
-def until_true(page: Page, condition: Callable[[], bool], tries: int = 250) -> None:
-    for _ in range(tries):
-        if condition():
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError("never true")

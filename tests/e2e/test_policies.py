@@ -262,7 +262,7 @@ def test_a_notice_is_answered_in_place(visit: Visit, page: Page) -> None:
     page.get_by_role("button", name="Allow", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("You have allowed this.")
     assert page.evaluate("window.said") == {"purpose": "location", "scope": "", "granted": True}
-    assert page.evaluate("consentkit.allows('location')")
+    page.wait_for_function("consentkit.allows('location')")
     page.get_by_role("button", name="Do not allow").click()
     expect(page.get_by_role("status")).to_contain_text("You have not allowed this")
     page.wait_for_function("!consentkit.allows('location')")

@@ -181,11 +181,11 @@ def test_the_signal_is_honoured_and_said(open_at: Open, place: str, gpc: str, ap
     page = open_at(place, gpc=gpc)
     if gpc != "script":  # a browser that says so to the page alone says nothing to the server
         expect(page.locator(f"{BANNER} {LINE}")).to_be_visible()
+        until(page, f"order.includes('{'3' if place == 'US-CA' else 'necessary'}')")
         page.wait_for_load_state("networkidle")
         assert page.evaluate("order.includes('ads')") is False
         assert page.evaluate("order.includes('3')") is (place == "US-CA")
-    else:
-        page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("networkidle")
     assert recorded(app) == []
 
 
