@@ -104,8 +104,8 @@ def test_the_receipt_names_them(app: Flask, kit: ConsentKit) -> None:
     ]
     assert answer["locations"] == ["EU", "US"]
     page = client.get("/consent/receipt", headers=HTML).text
-    assert "Recipients: crm, Mailer &lt;1&gt; (DE)<br>" in page
-    assert "Where data is processed: EU, US<br>" in page
+    assert "<dt>Recipients</dt><dd>crm, Mailer &lt;1&gt; (DE)</dd>" in page
+    assert "<dt>Where data is processed</dt><dd>EU, US</dd>" in page
     times = {d["recipient"]: d["delivered_at"] or d["since"] for d in answer["deliveries"]}
     assert f'Delivered to Mailer &lt;1&gt;: <time datetime="{times["mailer"]}">' in page
     assert f'Not confirmed yet by crm, since <time datetime="{times["crm"]}">' in page
