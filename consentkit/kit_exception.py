@@ -18,7 +18,6 @@ from consentkit.core.errors import ConsentKitError
 from consentkit.core.excepting import using
 from consentkit.core.record import Answer, Event
 from consentkit.kit_record import Keys, Recorder, check_subject, keys_of
-from consentkit.store.excepting import record_use
 
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _NOTHING: frozenset[str] = frozenset()
@@ -51,7 +50,7 @@ class LawfulExceptions(Recorder):
 
     def _use(self, tenant: str, subject: str, used: list[Answer]) -> list[Event]:
         self.runtime.ensure()
-        events = record_use(self.runtime.writer, tenant, subject, used)
+        events = self.runtime.writer.append(tenant, subject, used)
         self._recorded(subject, tenant, events)
         return events
 

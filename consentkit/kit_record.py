@@ -23,7 +23,7 @@ from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts, is_guarded
 from consentkit.core.places import STRICTEST, AgeRule
 from consentkit.core.record import VISITOR, Answer, Event
-from consentkit.core.terms import GRANTING, Assurance, Band, Kind
+from consentkit.core.terms import GRANTING, Assurance, Band
 from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_facts import FactSources
 from consentkit.logs import LOGGER, log
@@ -183,7 +183,7 @@ def _refuse_alone(
 
 def _grants(said: Sequence[Answer]) -> list[Answer]:
     """What would allow something; to have seen an announcement would not."""
-    return [a for a in said if a.action in GRANTING and a.kind is not Kind.ANNOUNCEMENT]
+    return [answer for answer in said if answer.grants]
 
 
 def keys_of(items: Keys) -> tuple[str, ...]:

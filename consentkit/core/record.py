@@ -14,7 +14,7 @@ from typing import Any
 
 from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts
-from consentkit.core.terms import ANSWERS, Action, Kind
+from consentkit.core.terms import ANSWERS, GRANTING, Action, Kind
 from consentkit.core.times import from_us
 
 BUCKETS = 1024
@@ -68,6 +68,11 @@ class Answer:
     level: int = 0
     expires_us: int | None = None
     extra: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def grants(self) -> bool:
+        """Whether it is a yes to a purpose or a policy; to have seen an announcement is none."""
+        return self.action in GRANTING and self.kind is not Kind.ANNOUNCEMENT
 
 
 @dataclass(frozen=True, slots=True)

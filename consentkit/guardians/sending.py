@@ -96,7 +96,7 @@ class Messages:
         askers = tuple(self.setup.asker()) if draft.kind == INVITE else ()
 
         def work(tx: Tx) -> Row:
-            now_us, key = runtime.clock.now(), runtime.writer.known(tx, act).key
+            now_us, key = runtime.clock.now(), runtime.writer.known(tx, act, anew=True).key
             before = inviting.asked_by_subject(tx, bucket, key, draft.kind, now_us)
             if len(before) >= SUBJECT_A_DAY:
                 again_at = from_us(min(before) + inviting.DAY_US)

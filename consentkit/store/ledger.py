@@ -51,6 +51,11 @@ class Act:
     at_us: int | None
     facts: Facts | None
 
+    def begins_anew(self, known: Known) -> bool:
+        """Whether an erased subject begins anew with this act: by a yes that was said since the erasure."""
+        said_us = self.now_us if self.at_us is None else self.at_us
+        return said_us > (known.facts.erased_us or 0) and any(answer.grants for answer in self.answers)
+
 
 Then = Callable[[Tx, Act, Known], None]
 """Runs in the same transaction, after the events are in."""
@@ -117,12 +122,15 @@ class LedgerWriter:
         rows = [tx.run(sql.EVENT_BY_ID, (act.bucket, event_id)) for event_id in act.ids]
         return [event_of((*found[0][:10], None)) for found in rows if found]
 
-    def record(self, tx: Tx, act: Act, then: Then | None = None, *, alone: bool = False) -> list[Event]:
+    def record(
+        self, tx: Tx, act: Act, then: Then | None = None, *, alone: bool = False, anew: bool = False
+    ) -> list[Event]:
         """Write an act inside a transaction. Raises LedgerBroken.
 
-        `alone`: nobody else writes about the subject meanwhile, and the act is later than every answer.
+        `alone`: nobody else writes about the subject meanwhile, and the act is later than every answer. `anew`:
+        an erased subject begins anew, whatever the act is.
         """
-        known = self.known(tx, act, whole=alone)
+        known = self.known(tx, act, whole=alone, anew=anew)
         now_us = self.clock.tick()
         if alone:
             latest_us = tx.run(sql.LATEST_STATE, (act.bucket, known.key))[0][0] or 0
@@ -161,16 +169,23 @@ class LedgerWriter:
     def _pending_params(self, stored: Entry) -> Params:
         return (stored.stamp.bucket, stored.event_id, stored.commitment, self.keyed.mac(stored.commitment))
 
-    def known(self, tx: Tx, act: Act, *, whole: bool = False, overrule: bool = False) -> Known:
-        """The subject's mapping row, made when it is missing; an erased one gives way to a new one.
+    def known(
+        self, tx: Tx, act: Act, *, whole: bool = False, overrule: bool = False, anew: bool = False
+    ) -> Known:
+        """The subject's mapping row, made when it is missing.
 
-        The act's facts complete it; with `overrule` they replace what is known.
+        An erased one gives way to a new one where the act begins anew, or `anew` says so; what else is recorded
+        about an erased subject leaves it erased. The act's facts complete the row; with `overrule` they replace
+        what is known.
         """
         for _ in range(3):
             known = self.find(tx, act.tenant, act.subject, lock=True, whole=whole)
+            erased = known is not None and known.facts.erased_us is not None
+            if known is not None and erased and not (anew or act.begins_anew(known)):
+                return known
             if known is None or known.subject != act.subject:
                 self.add(tx, act)
-            elif known.facts.erased_us is not None:
+            elif erased:
                 self.hide(tx, act.tenant, act.subject)
             else:
                 return self._with_facts(tx, act, known, overrule)

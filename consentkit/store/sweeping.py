@@ -162,7 +162,7 @@ def start_over(
         if known is None or now is None or judge(tx, now) != answers[-1]:
             return []
         events = destroy_whole(writer, tx, end, known)
-        return events + writer.record(tx, replace(begin, facts=known.facts))
+        return events + writer.record(tx, replace(begin, facts=known.facts), anew=True)
 
     return writer.write([begin], work)
 

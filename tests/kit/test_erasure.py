@@ -6,13 +6,14 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from ledgers import KEY, OnPostgresql, OnSqlite, ShiftedClock, catalog, rows
 
-from consentkit import ChoiceRejected, ConsentKitError, Erased, LedgerBroken
+from consentkit import ChoiceRejected, ConsentKitError, Erased, Event, LedgerBroken
 from consentkit.kit import Kit
 from consentkit.proof import SigningKey
 from consentkit.runtime import Runtime
@@ -22,6 +23,27 @@ from consentkit.store.erasing import Unsealed
 
 DAY_US = 24 * 3600 * 1_000_000
 LOG_KEY = SigningKey.generate("consentkit-log").private_text()
+
+
+Said = Callable[[Kit], list[Event] | None]
+NO_YES: dict[str, Said] = {
+    "defer": lambda kit: kit.defer("u-1", "news"),
+    "notified": lambda kit: kit.notified("u-1", "terms"),
+    "signalled": lambda kit: kit.signalled("u-1"),
+    "lift": lambda kit: kit.lift("u-1"),
+    "refuse": lambda kit: kit.refuse("u-1", "ads"),
+    "withdraw": lambda kit: kit.withdraw("u-1", "news"),
+    "decline": lambda kit: kit.decline("u-1", "terms"),
+    "object": lambda kit: kit.object("u-1"),
+    "restrict": lambda kit: kit.restrict("u-1"),
+    "by the operator": lambda kit: kit.withdraw("u-1", "news", actor="operator"),
+    "restricted by the operator": lambda kit: kit.restrict("u-1", actor="operator"),
+    "said before the erasure": lambda kit: kit.give("u-1", "news", at=datetime(2025, 1, 1, tzinfo=UTC)),
+}
+YES: dict[str, Said] = {
+    "give": lambda kit: kit.give("u-1", "ads"),
+    "accept": lambda kit: kit.accept("u-1", "terms"),
+}
 
 
 class ErasureSuite:
@@ -115,6 +137,35 @@ class ErasureSuite:
             kit.erase("u-1", mode="destroy", connection=connection)
             connection.rollback()
         assert len(kit.ledger.of_subject("u-1")) == 4
+
+    @pytest.mark.parametrize("name", NO_YES)
+    def test_what_is_no_yes_leaves_an_erased_subject_erased(self, kit: Kit, name: str) -> None:
+        (record,) = kit.erase("u-1")
+        for event in NO_YES[name](kit) or []:
+            assert json.loads(event.body)["subject_key"] == json.loads(record.body)["subject_key"]
+        for item in ("account", "news", "terms"):
+            assert kit.decide("u-1", item).reason == "ERASED"
+        assert len(rows(kit, "SELECT subject FROM consentkit_subject WHERE erased_us IS NOT NULL")) == 1
+        kit.ledger.seal()
+        assert kit.ledger.verify().faults == []
+
+    @pytest.mark.parametrize("name", YES)
+    def test_a_yes_begins_anew(self, kit: Kit, name: str) -> None:
+        kit.erase("u-1")
+        YES[name](kit)
+        assert kit.decide("u-1", "news").reason == "NO_ANSWER"
+
+    def test_nor_does_it_once_the_id_is_hidden(self, kit: Kit) -> None:
+        kit.erase("u-1")
+        clock = kit.runtime.clock
+        assert isinstance(clock, ShiftedClock)
+        clock.shift_us += 31 * DAY_US
+        kit.purge()
+        kit.defer("u-1", "news")
+        assert kit.decide("u-1", "account").reason == "ERASED"
+        assert not rows(kit, "SELECT subject FROM consentkit_subject WHERE subject = ?", "u-1")
+        kit.give("u-1", "news")
+        assert kit.decide("u-1", "news").allowed
 
     @pytest.mark.parametrize("given", [{"mode": "forget"}, {"reason": "She asked by phone"}, {"reason": ""}])
     def test_bad_input_erases_nothing(self, kit: Kit, given: dict[str, str]) -> None:

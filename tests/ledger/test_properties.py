@@ -55,6 +55,8 @@ class Person:
     erased: bool = False
 
     def say(self, item: str, action: str, when: float, number: int) -> None:
+        if self.erased and (when < 0 or action not in ("given", "accepted")):
+            return  # a no, or what was said before the erasure
         if self.erased:
             self.said, self.erased = {}, False
         self.known = True
