@@ -11,6 +11,7 @@ from typing import Any
 from consentkit.core.catalog import Catalog, Category, Purpose, localized
 from consentkit.core.catalog_rules import definition
 from consentkit.core.texts import direction, texts
+from consentkit.core.terms import Basis
 from consentkit.core.times import Duration
 
 
@@ -91,17 +92,22 @@ def _shown(catalog: Catalog) -> list[Category]:
     return [c for c in catalog.categories.values() if c.key == "necessary" or any(catalog.in_category(c.key))]
 
 
+def _listed(catalog: Catalog, category: str) -> list[Purpose]:
+    """What is listed under a category; under necessary also what is never asked and stands in no category."""
+    listed = [p for p in catalog.in_category(category) if p not in catalog.apart and not p.scoped]
+    if category == "necessary":
+        unasked = (p for p in catalog.purposes.values() if p.basis is not Basis.CONSENT and p.category is None)
+        listed += unasked
+    return listed
+
+
 def _category(catalog: Catalog, category: Category, locale: str, words: Mapping[str, str]) -> dict[str, Any]:
     fallback = catalog.site.default_locale
     return {
         "description": localized(category.description, locale, fallback)
         or words.get(f"category.{category.key}.description", ""),
         "key": category.key,
-        "purposes": [
-            _purpose(catalog, p, locale)
-            for p in catalog.in_category(category.key)
-            if p not in catalog.apart and not p.scoped
-        ],
+        "purposes": [_purpose(catalog, p, locale) for p in _listed(catalog, category.key)],
         "required": not catalog.purposes_of(category.key),
         "title": localized(category.title, locale, fallback)
         or words.get(f"category.{category.key}.title", category.key),

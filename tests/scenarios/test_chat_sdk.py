@@ -94,7 +94,8 @@ def test_1_2_except_where_the_law_demands_it_and_that_is_on_record(service: Serv
 def test_1_3_aggregated_data_is_never_asked_and_never_blocked(service: Service) -> None:
     ada = service.browser("ada")
     page = ada.get("/consent").text
-    assert 'value="aggregates"' not in page
+    assert "<h4>Numbers that identify nobody</h4>" in page, "always listed"
+    assert 'value="aggregates"' not in page, "never asked"
     assert ada.get("/numbers").status == 200
     ada.post("/consent", {"decision": "withdraw-all"})
     ada.post("/account/delete", {})
