@@ -24,6 +24,7 @@ from consentkit.kit_guardian import GuardianVerbs
 from consentkit.kit_import import Imports
 from consentkit.kit_link import LinkVerbs
 from consentkit.kit_outgoing import OutgoingCalls
+from consentkit.kit_stats import Statistics
 from consentkit.kit_write import Verbs
 from consentkit.runtime import Runtime
 
@@ -31,7 +32,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Kit(
-    Verbs, LinkVerbs, GuardianVerbs, LawfulExceptions, RecipientVerbs, OutgoingCalls, Audiences, Imports
+    Verbs,
+    LinkVerbs,
+    GuardianVerbs,
+    LawfulExceptions,
+    RecipientVerbs,
+    OutgoingCalls,
+    Audiences,
+    Statistics,
+    Imports,
 ):
     """A catalogue at work on one database: made by `consentkit.open`, or by `ConsentKit.init_app`."""
 

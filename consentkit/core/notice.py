@@ -10,8 +10,8 @@ from typing import Any
 
 from consentkit.core.catalog import Catalog, Category, Purpose, localized
 from consentkit.core.catalog_rules import definition
-from consentkit.core.texts import direction, texts
 from consentkit.core.terms import Basis
+from consentkit.core.texts import direction, texts
 from consentkit.core.times import Duration
 
 
@@ -96,7 +96,9 @@ def _listed(catalog: Catalog, category: str) -> list[Purpose]:
     """What is listed under a category; under necessary also what is never asked and stands in no category."""
     listed = [p for p in catalog.in_category(category) if p not in catalog.apart and not p.scoped]
     if category == "necessary":
-        unasked = (p for p in catalog.purposes.values() if p.basis is not Basis.CONSENT and p.category is None)
+        unasked = (
+            p for p in catalog.purposes.values() if p.basis is not Basis.CONSENT and p.category is None
+        )
         listed += unasked
     return listed
 

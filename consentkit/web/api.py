@@ -41,6 +41,7 @@ RESOURCES: Mapping[str, Resource] = {
     "/openapi.json": {"GET": Operation(None, api_catalog.openapi)},
     "/catalog": {"GET": Operation("read", api_catalog.catalog)},
     "/policies": {"GET": Operation("read", api_catalog.policies)},
+    "/stats": {"GET": Operation("read", api_catalog.stats)},
     "/documents/<digest>": {"GET": Operation("read", api_catalog.document)},
     "/events": {"GET": Operation("read", api_feed.events)},
     "/events/<event_id>": {"GET": Operation("read", api_feed.event)},

@@ -71,6 +71,12 @@ def policies(call: Call) -> Response:
     return json_answer({"policies": listed})
 
 
+def stats(call: Call) -> Response:
+    """`GET stats`: how many subjects there are, and how many last answers say the same."""
+    query()
+    return json_answer(call.kit.stats(tenant=call.tenant))
+
+
 def document(call: Call, digest: str) -> Response:
     """`GET documents/<digest>`: the very bytes of a policy text or notice; their SHA-256 is the digest."""
     query()

@@ -322,7 +322,13 @@ def test_a_chunked_body_has_the_same_limit(app: Flask, api: Caller) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/catalog?x=1", "/policies?x", "/subjects/u/consents?at=x", "/subjects/u/export?full=1"),
+        *(
+            "/catalog?x=1",
+            "/stats?x=1",
+            "/policies?x",
+            "/subjects/u/consents?at=x",
+            "/subjects/u/export?full=1",
+        ),
         *("/events?limit=0", "/events?limit=501", "/events?limit=-1", "/events?limit=ten", "/events?limit="),
         *("/events?limit=%D9%A1", "/events?limit=1&limit=2", "/events?subjet=u", "/events?action=yes"),
         *("/events?after=x", "/events?after=", "/events?after=%00", "/events?after=LTE", "/events?item=%00"),
@@ -352,6 +358,7 @@ ASKED = [
     ("GET", "/events?subject=u"),
     ("GET", "/events/01a2031d-8937-7000-9c3a-f77ce141a9c0"),
     ("GET", "/policies"),
+    ("GET", "/stats"),
     ("GET", f"/documents/{'0' * 64}"),
     ("GET", "/subjects/u/consents"),
     ("GET", "/subjects/u/decisions/newsletter"),
