@@ -54,7 +54,7 @@ from consentkit.web.context import this_app
 from consentkit.web.current import forget
 from consentkit.web.identity import signing_keys
 from consentkit.web.rendered import Rendered
-from consentkit.web.state import BLUEPRINT, KEY, Loaders, State, current_state, register
+from consentkit.web.state import BLUEPRINT, KEY, Loaders, State, register, state_of
 
 EMBEDDED = "consentkit.sqlite3"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,7 +176,7 @@ class ConsentKit(Kit):
 
     def csp_sources(self) -> dict[str, list[str]]:
         """What the host's content security policy has to allow, by directive (CONSENTKIT_INLINE adds hashes)."""
-        return assets.csp_sources(inline=current_state().settings.inline)
+        return assets.csp_sources(inline=state_of(self._app()).settings.inline)
 
     def subject_loader(self, function: F) -> F:
         """The callback that names the signed-in account, or returns None for an anonymous visitor."""

@@ -81,6 +81,8 @@ class Recorder:
         )
         manner.check()
         said = answers(manner)
+        if not said:
+            return []
         tenant, connection = how.get("tenant") or "", how.get("connection")
         facts, said = self._by_law(tenant, subject, said, manner, joined=connection is not None)
         events = self.runtime.writer.append(

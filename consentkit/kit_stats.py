@@ -26,8 +26,12 @@ class Statistics(Answers):
         answers = read(lambda tx: count_answers(tx, named))
         return {
             "subjects": read(lambda tx: count_subjects(tx, named)),
-            "answers": [{**tally._asdict(), "version": self._version(tally)} for tally in answers],
+            "answers": [self._counted(tally) for tally in answers],
         }
+
+    def _counted(self, tally: Tally) -> dict[str, Any]:
+        said = {"kind": tally.kind, "item": tally.item, "version": self._version(tally)}
+        return {**said, "status": tally.status, "actor": tally.actor, "count": tally.answers}
 
     def _version(self, tally: Tally) -> str | None:
         if tally.kind == Kind.PURPOSE:

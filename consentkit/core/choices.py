@@ -86,7 +86,10 @@ def denying(catalog: Catalog, keys: Sequence[str], how: Manner, action: Action) 
         action = Action.REVOKED
     documents = [key for key in keys if key in catalog.policies or key in catalog.bundles]
     named = [key for key in keys if key not in documents]
-    answers = [_answer(p, action, how) for p in _purposes(catalog, named)] if named else []
+    if not keys:
+        raise ChoiceRejected("nothing is named: give the key of a purpose, a category or a policy")
+    purposes = {p.key: p for key in named for p in _denied(catalog, key)}
+    answers = [_answer(p, action, how) for p in purposes.values()]
     policies = dict.fromkeys(p.key for key in documents for p in catalog.policies_of(key))
     return answers + [say(how, Kind.POLICY, key, action) for key in policies]
 
@@ -101,6 +104,12 @@ def lifting(catalog: Catalog, keys: Sequence[str], how: Manner) -> list[Answer]:
     if not keys:
         return restricting(how, Action.LIFTED, (RESTRICTION, OBJECTION))
     return [_answer(p, Action.LIFTED, how) for p in _purposes(catalog, keys)]
+
+
+def _denied(catalog: Catalog, key: str) -> list[Purpose]:
+    """A purpose, whatever its basis; of a category all that rests on consent, apart or not."""
+    found = catalog.every_purpose_of(key)
+    return [p for p in found if key not in catalog.categories or p.basis is Basis.CONSENT]
 
 
 def _purposes(catalog: Catalog, keys: Sequence[str]) -> list[Purpose]:

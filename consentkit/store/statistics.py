@@ -33,7 +33,7 @@ class Tally(NamedTuple):
     version: int
     status: str
     actor: str
-    count: int
+    answers: int
 
 
 def count_subjects(tx: Tx, tenant: str) -> dict[str, int]:

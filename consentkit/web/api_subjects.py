@@ -22,6 +22,7 @@ from consentkit.core.errors import (
 from consentkit.core.gate import Decision
 from consentkit.core.record import Event
 from consentkit.core.terms import GRANTING, Reason, Status
+from consentkit.kit import Kit
 from consentkit.kit_ledger import event_json
 from consentkit.kit_subject import REASON
 from consentkit.store.erasing import MODES
@@ -103,7 +104,7 @@ def decision(call: Call, subject: str, key: str) -> Response:
     try:
         if "at" in asked:
             at = schemas.moment(re.sub(r" (?=\d\d:\d\d$)", "+", asked["at"]))
-        found = kit.decide(subject, key, at=at, scope=scope, tenant=call.tenant)
+        found = kit.decide(subject, _meant(kit, key), at=at, scope=scope, tenant=call.tenant)
     except ValueError as error:
         raise bad_query("at", str(error)) from None
     return json_answer(decision_json(subject, key, found))
@@ -115,10 +116,15 @@ def decisions(call: Call) -> Response:
     asked = body(schemas.BatchSchema)
     item, kit = asked["item"], call.kit
     _known(lambda: kit.catalog.items_of(item), "unknown-item")
-    found = kit.decide_many(asked["subjects"], item, tenant=call.tenant, scope=asked["scope"])
+    found = kit.decide_many(asked["subjects"], _meant(kit, item), tenant=call.tenant, scope=asked["scope"])
     return json_answer(
         {"item": item, "decisions": [decision_json(s, item, found[s]) for s in asked["subjects"]]}
     )
+
+
+def _meant(kit: Kit, key: str) -> str:
+    """In the API a key that a purpose and a category share means the purpose, as in events."""
+    return f"purpose:{key}" if key in kit.catalog.purposes else key
 
 
 def export(call: Call, subject: str) -> Response:

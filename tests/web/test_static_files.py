@@ -14,6 +14,7 @@ from consentkit.core.gate import ALLOWING
 from consentkit.core.terms import Basis, Reason, Status
 from consentkit.core.texts import built_in, texts
 from consentkit.web import assets
+from tests.web.conftest import make_app, make_kit
 
 BUDGET = {
     "head.min.js": 400,
@@ -70,6 +71,12 @@ def test_the_policy_of_an_inlining_page_names_what_stands_in_it() -> None:
     assert not any(
         "sha256" in value for values in assets.csp_sources(inline=False).values() for value in values
     )
+
+
+def test_a_policy_is_made_where_there_is_no_request(tmp_path: Path) -> None:
+    kit = make_kit()
+    make_app(kit, tmp_path, CONSENTKIT_INLINE=True)
+    assert kit.csp_sources() == assets.csp_sources(inline=True)
 
 
 @pytest.mark.parametrize("locale", built_in())
