@@ -99,12 +99,14 @@ class Visitors(Suite):
         assert kit.purge_visitors() == 0
         assert kit.decide("visitor:old", "stats").allowed
 
-    def test_a_visitor_who_comes_back_begins_anew(self, kit: Kit, clock: ShiftedClock) -> None:
+    def test_a_visitor_who_comes_back_with_a_yes_begins_anew(self, kit: Kit, clock: ShiftedClock) -> None:
         kit.choose("visitor:old", give=["stats"])
         clock.shift_us += 250 * DAY_US
         kit.purge_visitors()
         kit.choose("visitor:old", refuse=["stats"])
-        assert kit.decide("visitor:old", "stats").reason == "REFUSED"
+        assert kit.decide("visitor:old", "stats").reason == "ERASED"
+        kit.choose("visitor:old", give=["stats"])
+        assert kit.decide("visitor:old", "stats").allowed
         assert kit.purge_visitors() == 0
 
 
