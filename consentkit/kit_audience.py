@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
 
 from consentkit.core.criteria import Criteria
 from consentkit.core.crowds import Asked, crowds
@@ -34,7 +35,7 @@ class Audiences(Answers):
         that of execution. Raises UnknownPurpose, ConsentKitError, StoreUnavailable, ValueError.
         """
         question, stranger = self._question(item, tenant or "", scope)
-        ids = None if among is None else self._ids(among)
+        ids = None if among is None else self._ids(question, among)
         if ids is None and stranger is not None:
             raise ConsentKitError(
                 f"{item!r} is allowed for people whom the ledger has never seen, so it cannot list them: "
@@ -55,7 +56,7 @@ class Audiences(Answers):
         UnknownPurpose, StoreUnavailable, ValueError.
         """
         question, stranger = self._question(item, tenant or "", scope)
-        candidate = self._text(subject)
+        candidate = self._text(question, subject)
         unseen = self._unseen(question, stranger, candidate, sa.select(candidate))
         return store.allowed(question, candidate, unseen)
 
@@ -114,36 +115,40 @@ class Audiences(Answers):
         if not stranger.alive:
             return candidate.is_not(None)  # type: ignore[no-any-return]
         runtime = self.runtime
-        return store.none_of(candidate, lambda: _erased(runtime, question, ids))
+        return store.none_of(question, candidate, lambda: _erased(runtime, question, ids))
 
-    def _ids(self, among: sa.Select[Any]) -> Ids:
+    def _ids(self, question: Question, among: sa.Select[Any]) -> Ids:
         if not isinstance(among, sa.SelectBase):
             raise ValueError("among= is a SELECT; for ids at hand there is audience_ids(…, among=…)")
         columns = list(among.selected_columns)
         if len(columns) != 1:
             raise ValueError(f"among= selects {len(columns)} columns: select the one with the ids")
-        return sa.select(self._text(among.subquery().c[0]).label("subject"))
+        return sa.select(self._text(question, among.subquery().c[0]).label("subject"))
 
-    def _text(self, column: Any) -> Any:
+    @staticmethod
+    def _text(question: Question, column: Any) -> Any:
         """The id as the ledger knows it. Raises ValueError where the database would write another text."""
-        kind = column.type
-        if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
-            return column
-        exact = isinstance(kind, sa.Integer) or (
-            isinstance(kind, sa.Uuid) and self.runtime.database.postgresql and kind.native_uuid
-        )
-        if not exact:
+        kind = getattr(column, "type", None)
+        if not isinstance(kind, TypeEngine):
+            raise ValueError(f"{column!r} is no column: give the one with the ids, such as User.id")
+        text = isinstance(kind, (sa.String, sa.Integer)) and not isinstance(kind, sa.Enum)
+        if not text and not (isinstance(kind, sa.Uuid) and question.postgresql and kind.native_uuid):
             raise ValueError(
                 f"the ids are of type {kind!r}: give an expression of type String with the very text that "
                 "the ledger was given"
             )
-        return sa.cast(column, sa.Text)
+        return store.exact(question, column)
 
 
 def _erased(runtime: Runtime, question: Question, ids: Ids) -> list[str]:
-    """Those of some ids that are hidden in the ledger after an erasure: only the key tells which."""
-    hidden = set(store.stream(runtime.database, store.hidden(question.tenant)))
+    """Those of some ids that are hidden in the ledger after an erasure: only the key tells which.
+
+    And whoever is about to be hidden: a purge may do it before the statement is executed for which this is asked.
+    """
+    database, tenant = runtime.database, question.tenant
+    soon = list(store.stream(database, store.to_hide(tenant)))
+    hidden = set(store.stream(database, store.hidden(tenant)))
     if not hidden:
-        return []
-    unknown = store.stream(runtime.database, store.strangers(question, ids, lambda each: sa.true()))
-    return [each for each in unknown if runtime.keyed.hidden_subject(question.tenant, each) in hidden]
+        return soon
+    unknown = store.stream(database, store.strangers(question, ids, lambda each: sa.true()))
+    return soon + [each for each in unknown if runtime.keyed.hidden_subject(tenant, each) in hidden]
