@@ -30,6 +30,7 @@ from consentkit.logs import LOGGER, log
 from consentkit.runtime import Runtime
 from consentkit.signals import consent_recorded, tell
 from consentkit.store.learning import learn
+from consentkit.store.lifting import record_lifted
 
 Keys = str | Sequence[str]
 
@@ -64,8 +65,17 @@ class Recorder:
         """The catalogue at work on a database."""
         raise AssertionError("a kit has a runtime")
 
-    def _say(self, subject: str, answers: Callable[[Manner], list[Answer]], how: How) -> list[Event]:
-        """Turn a verb into events: check who speaks and when, resolve the items, append."""
+    def _say(
+        self,
+        subject: str,
+        answers: Callable[[Manner], list[Answer]],
+        how: How,
+        ends: Callable[[Row], bool] | None = None,
+    ) -> list[Event]:
+        """Turn a verb into events: check who speaks and when, resolve the items, append.
+
+        `ends`: only what ends such a last answer is recorded.
+        """
         check_subject(subject, how.get("tenant"))
         self.runtime.ensure()
         at, now_us = how.get("at"), self.runtime.clock.now()
@@ -83,9 +93,12 @@ class Recorder:
         said = answers(manner)
         tenant, connection = how.get("tenant") or "", how.get("connection")
         facts, said = self._by_law(tenant, subject, said, manner, joined=connection is not None)
-        events = self.runtime.writer.append(
-            tenant, subject, said, at_us=at_us, facts=facts, connection=connection
-        )
+        writer, reader = self.runtime.writer, self.runtime.reader
+        if ends is None:
+            events = writer.append(tenant, subject, said, at_us=at_us, facts=facts, connection=connection)
+        else:
+            about = (writer, reader, tenant, subject, said, ends)
+            events = record_lifted(*about, at_us=at_us, facts=facts, connection=connection)
         self._recorded(subject, tenant, events, connection)
         return events
 
