@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,18 +15,17 @@ from consentkit.core.errors import (
     SchemaOutdated,
     StoreUnavailable,
 )
-from consentkit.core.folding import fold
 from consentkit.core.gate import Decision, Row, View, decide, unavailable
-from consentkit.core.minors import Facts
 from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
-from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
+from consentkit.core.terms import ANSWERS, Kind, Reason, Status
 from consentkit.core.times import not_ahead, rfc3339, to_us
 from consentkit.kit_deliveries import deliveries_of, received_by
 from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
+from consentkit.kit_past import state_at
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.runtime import Runtime
 from consentkit.signals import decision_made, tell
@@ -187,8 +185,12 @@ class Answers:
             return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
         now_us = self.runtime.clock.now() if at_us is None else at_us
         catalog, facts = rulebook.catalog, state.facts
-        if subject is not None and at_us is None and not tenant:
-            facts = self.facts.complete(catalog, subject, facts, now_us)
+        if subject is not None and not tenant:
+            facts = (
+                self.facts.complete(catalog, subject, facts, now_us)
+                if at_us is None
+                else self.facts.complete_past(catalog, subject, facts, at_us, self.runtime.clock.now())
+            )
         view = View(
             now_us=now_us,
             place=catalog.places.at(facts.jurisdiction),
@@ -226,10 +228,14 @@ class Consents:
         kit, runtime = self.kit, self.kit.runtime
         at_us = None if at is None else not_ahead(to_us(at), runtime.clock.now())
         try:
-            rulebook = runtime.rules(at_us)
-            state = self._state(runtime) if at_us is None else self._state_at(at_us)
+            if at_us is None:
+                rulebook, state = runtime.rules(), self._state(runtime)
+            else:
+                rulebook = runtime.past_rules(at_us, item)
+                state = self._state_at(runtime, at_us, rulebook.catalog)
         except (StoreUnavailable, SchemaOutdated) as error:
-            runtime.catalog.items_of(item)
+            if at_us is None:  # an item of the past need not be one of today
+                runtime.catalog.items_of(item)
             log_unavailable(error)
             return unavailable(item)
         return kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
@@ -277,25 +283,10 @@ class Consents:
             return UNKNOWN_SUBJECT
         return runtime.reader.state(self.tenant, self.subject)
 
-    def _state_at(self, at_us: int) -> SubjectState:
-        """The rows as they were: events folded up to the moment, with the facts that they recorded."""
+    def _state_at(self, runtime: Runtime, at_us: int, catalog: Catalog) -> SubjectState:
         if self.subject is None:
             return UNKNOWN_SUBJECT
-        events = self.kit.ledger.of_subject(self.subject, tenant=self.tenant)
-        return _state_after([event for event in events if to_us(event.effective_at) <= at_us])
-
-
-def _state_after(events: Sequence[Event]) -> SubjectState:
-    """The state that events lead to, with the facts that they recorded."""
-    facts, erased_us = Facts(), None
-    for event in events:
-        body = json.loads(event.body)
-        if event.action == Action.ERASED:
-            erased_us = to_us(event.effective_at) if event.item == "subject" else erased_us
-        else:
-            facts = replace(facts, band=Band(body["band"]), jurisdiction=body["jurisdiction"])
-    rows = fold(event.body for event in events)
-    return SubjectState(b"", replace(facts, erased_us=erased_us), tuple(rows.values()))
+        return state_at(runtime, self.tenant, self.subject, at_us, catalog)
 
 
 def missing(decision: Decision, catalog: Catalog) -> ConsentMissing:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
 from ledgers import OnPostgresql, OnSqlite, ShiftedClock, Suite, catalog, open_kit
 
 from consentkit import Age, ConsentMissing, MinorRules, Policy, PolicyVersion, Purpose, Reason
+from consentkit.core.catalog import Site
+from consentkit.core.errors import ChoiceRejected
 from consentkit.core.terms import Basis
 from consentkit.core.times import from_us
 from consentkit.kit import Kit
@@ -209,6 +214,140 @@ class DecisionSuite(Suite):
         assert who.decide("usage", at=then).reason == Reason.GIVEN
         assert who.decide("usage").reason == Reason.AGED_OUT
         kit.runtime.dispose()
+
+    # ------------------------------------------------------------ the catalogue and the facts of then
+
+    def release(self, url: str, clock: ShiftedClock, *purposes: Purpose, **more: Any) -> Kit:
+        return open_kit(url, catalog(purposes=purposes, **more), clock=clock)
+
+    def test_by_the_basis_of_then(self, url: str, clock: ShiftedClock, later: Any) -> None:
+        old = self.release(url, clock, Purpose("usage", title="Usage"))
+        old.refuse("u-1", "usage")
+        then = later()
+        old.runtime.dispose()
+        kit = self.release(url, clock, Purpose("usage", title="Usage", version=2, basis=Basis.CONTRACT))
+        assert kit.decide("u-1", "usage").reason == Reason.NOT_REQUIRED
+        decision = kit.decide("u-1", "usage", at=then)
+        assert (decision.reason, decision.version) == (Reason.REFUSED, "1")
+        kit.runtime.dispose()
+
+    def test_by_what_is_not_material_too(self, url: str, clock: ShiftedClock, later: Any) -> None:
+        """Signals, minors, policies, category and core change under one version: the catalogue of then has them."""
+        then_and_now = [
+            ({"core": True}, {}),
+            ({"policies": ["privacy"]}, {}),
+            ({"minors": "never"}, {"minors": "allowed"}),
+            ({"signals": ["gpc"]}, {}),
+        ]
+        for n, (was, now) in enumerate(then_and_now):
+            key, who = f"p{n}", f"u-{n}"
+            old = self.release(url, clock, Purpose(key, title="P", **was), minors=MinorRules(age=16))
+            old.signalled(who)
+            old.learn(who, age=Age(years=9))
+            before = old.decide(who, key)
+            then = later()
+            old.runtime.dispose()
+            kit = self.release(url, clock, Purpose(key, title="P", **now))
+            kit.give(who, key)
+            assert kit.decide(who, key).allowed
+            assert kit.decide(who, key, at=then) == before
+            kit.runtime.dispose()
+
+    def test_a_purpose_and_a_category_that_are_gone(self, url: str, clock: ShiftedClock, later: Any) -> None:
+        site = Site(default_jurisdiction="US-CA")
+        old = self.release(url, clock, Purpose("usage", title="Usage", category="analytics"), site=site)
+        old.refuse("u-1", "usage")
+        then = later()
+        old.runtime.dispose()
+        kit = self.release(url, clock, Purpose("letter", title="Letter", category="analytics"))
+        with pytest.raises(LookupError):
+            kit.decide("u-1", "usage")
+        with pytest.raises(LookupError):
+            kit.decide("u-1", "never", at=then)
+        answers = [kit.decide("u-1", key, at=then).reason for key in ("usage", "analytics", "letter")]
+        assert answers == [Reason.REFUSED, Reason.REFUSED, Reason.NOT_REQUIRED]
+        assert kit.decide("u-2", "usage", at=then).reason == Reason.NOT_REQUIRED  # silence was enough there
+        kit.runtime.dispose()
+
+    def test_a_catalogue_of_then_that_was_changed_says_nothing(
+        self, url: str, clock: ShiftedClock, later: Any
+    ) -> None:
+        old = self.release(url, clock, Purpose("usage", title="Usage", basis=Basis.CONTRACT))
+        then = later()
+        old.runtime.dispose()
+        kit = self.release(url, clock, Purpose("usage", title="Usage", version=2))
+        kit.runtime._catalogues = [(0, "0" * 64), (2**62, kit.runtime._digest)]
+        assert kit.decide("u-1", "usage", at=then).reason == Reason.STORE_UNAVAILABLE
+        kit.runtime.dispose()
+
+    def test_a_child_who_answers_alone_and_one_whose_age_came_later(
+        self, url: str, clock: ShiftedClock, later: Any
+    ) -> None:
+        kit = self.release(url, clock, Purpose("usage", title="Usage"), minors=MinorRules())
+        kit.learn("teen", age=Age(years=14), jurisdiction="US-CA")
+        kit.give("teen", "usage")
+        kit.give("kid", "usage")
+        then = later()
+        assert kit.decide("teen", "usage", at=then).reason == Reason.GIVEN
+        kit.learn("kid", age=Age(years=9))
+        assert kit.decide("kid", "usage").reason == Reason.GUARDIAN_REQUIRED
+        assert kit.decide("kid", "usage", at=then).reason == Reason.GIVEN  # nobody knew
+        kit.learn("teen", age=Age(years=14), jurisdiction="FR")
+        assert kit.decide("teen", "usage", at=then).reason == Reason.GIVEN
+        kit.runtime.dispose()
+
+    def test_the_age_loader_says_how_old_somebody_was(self, url: str, clock: ShiftedClock) -> None:
+        kit = self.release(url, clock, Purpose("usage", title="U", basis="contract", minors="never"))
+        now = from_us(clock.now())
+        kit.facts.age = lambda subject: Age(born=now.date() - 20 * 365 * DAY)
+        assert kit.decide("u-1", "usage", at=now).allowed
+        assert kit.decide("u-1", "usage", at=now - 8 * 365 * DAY).reason == Reason.FORBIDDEN_FOR_MINORS
+        kit.runtime.dispose()
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_now_is_a_moment_too(self, url: str, clock: ShiftedClock, seed: int) -> None:
+        chance = Random(seed)
+        purposes = [
+            Purpose("account", title="A", basis="legitimate_interest", core=chance.random() < 0.5),
+            Purpose("usage", title="U", category="analytics", valid_for="P30D", signals=["gpc"]),
+            Purpose("letter", title="L", minors="never", policies=["terms"]),
+            Purpose("quote", title="Q", minors="allowed", scoped=True),
+        ]
+        more: dict[str, Any] = {
+            "minors": chance.choice([None, MinorRules(), MinorRules(age=16, unknown_age="minor")]),
+            "site": Site(default_jurisdiction=chance.choice([None, "US-CA", "DE"])),
+        }
+        kit = self.release(url, clock, *purposes, **more)
+        keys = [p.key for p in purposes]
+        for _ in range(60):
+            clock.shift_us += chance.choice([1_000, 10 * 86_400_000_000])
+            self.something(kit, chance, f"u-{chance.randrange(8)}", chance.choice(keys))
+        clock.shift_us += 1_000_000
+        for who, key in itertools.product([f"u-{n}" for n in range(9)], [*keys, "analytics", "terms"]):
+            for scope in ("", "c:1"):
+                past = kit.of(who).decide(key, at=from_us(clock.now()), scope=scope)
+                assert past == kit.of(who).decide(key, scope=scope), (who, key)
+        kit.runtime.dispose()
+
+    def something(self, kit: Kit, chance: Random, who: str, key: str) -> None:
+        """One thing that a person, a guardian or the operator may do; some of them are rejected."""
+        scope = {"scope": "c:1"} if key == "quote" else {}
+        actor = chance.choice(["subject", "subject", "guardian:1", "operator"])
+        place = chance.choice([None, "DE", "FR", "US-CA"])
+        doing: list[Callable[[], object]] = [
+            lambda: kit.give(who, key, **{"actor": actor, **scope}),  # type: ignore[arg-type]
+            lambda: kit.give(who, key, **scope),  # type: ignore[arg-type]
+            lambda: kit.withdraw(who, key, **{"actor": actor, **scope}),  # type: ignore[arg-type]
+            lambda: kit.object(who, chance.choice([(), key])),
+            lambda: kit.lift(who, chance.choice([(), key])),
+            lambda: kit.accept(who, "terms"),
+            lambda: kit.signalled(who),
+            lambda: kit.learn(who, age=Age(years=chance.choice([9, 14, 17, 30])), jurisdiction=place),
+            lambda: kit.learn(who, jurisdiction=place),
+            lambda: chance.random() < 0.2 and kit.erase(who),
+        ]
+        with contextlib.suppress(ChoiceRejected):
+            chance.choice(doing)()
 
     def test_by_the_policy_in_effect_when_it_was_collected_and_today(
         self, url: str, clock: ShiftedClock, later: Any
