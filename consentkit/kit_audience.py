@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeEngine
 from consentkit.core.criteria import Criteria
 from consentkit.core.crowds import Asked, crowds
 from consentkit.core.errors import ConsentKitError
+from consentkit.core.ids import check_subject, check_tenant
 from consentkit.kit_facts import placed
 from consentkit.kit_read import Answers
 from consentkit.runtime import Runtime
@@ -34,7 +35,7 @@ class Audiences(Answers):
         column in the same database. Where somebody who was never asked is allowed it has to be given. The moment is
         that of execution. Raises UnknownPurpose, ConsentKitError, StoreUnavailable, ValueError.
         """
-        question, stranger = self._question(item, tenant or "", scope)
+        question, stranger = self._question(item, tenant, scope)
         ids = None if among is None else self._ids(question, among)
         if ids is None and stranger is not None:
             raise ConsentKitError(
@@ -55,7 +56,7 @@ class Audiences(Answers):
         `subject`: the column that holds the id, such as `User.id`. The moment is that of execution. Raises
         UnknownPurpose, StoreUnavailable, ValueError.
         """
-        question, stranger = self._question(item, tenant or "", scope)
+        question, stranger = self._question(item, tenant, scope)
         candidate = self._text(question, subject)
         unseen = self._unseen(question, stranger, candidate, sa.select(candidate))
         return store.allowed(question, candidate, unseen)
@@ -70,6 +71,7 @@ class Audiences(Answers):
         """
         if isinstance(among, str):
             raise ValueError("among= is a list or another iterable of ids, not one text")
+        check_tenant(tenant)
         self.runtime.catalog.items_of(item)
         if among is not None:
             return self._each(item, tenant or "", scope, iter(among))
@@ -77,15 +79,18 @@ class Audiences(Answers):
 
     def _each(self, item: str, tenant: str, scope: str, among: Iterator[str]) -> Iterator[str]:
         while chunk := list(islice(among, _CHUNK)):
+            for subject in chunk:
+                check_subject(subject)
             rules, states = self.runtime.rules(), self.runtime.reader.states(tenant, chunk)
             for subject in chunk:
                 asked = (rules, item, subject, states[subject])
                 if self.answer(*asked, tenant=tenant, scope=scope, exceptions=False).allowed:
                     yield subject
 
-    def _question(self, item: str, tenant: str, scope: str) -> tuple[Question, Criteria | None]:
+    def _question(self, item: str, tenant: str | None, scope: str) -> tuple[Question, Criteria | None]:
         """What is asked; and what of those whom the ledger does not know, where they are allowed."""
         runtime = self.runtime
+        check_tenant(tenant)
         book, catalog = runtime.rules(), runtime.catalog
         rules, minors = book.asked(item), self.facts.rules(catalog)
         default = None if tenant or self.facts.jurisdiction is not None else catalog.site.default_jurisdiction
@@ -96,7 +101,7 @@ class Audiences(Answers):
         )
         nobody = not rules and item != "necessary"
         question = Question(
-            tenant,
+            tenant or "",
             scope,
             () if nobody else found,
             runtime.database.postgresql,

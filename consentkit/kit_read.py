@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from consentkit.core.errors import (
     StoreUnavailable,
 )
 from consentkit.core.gate import Decision, Row, View, decide, unavailable
+from consentkit.core.ids import check_subject
 from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
@@ -51,7 +52,12 @@ class Answers:
         return self
 
     def of(self, subject: str | None, *, tenant: str | None = None) -> Consents:
-        """The consents of one subject; None is somebody without identity, of whom nothing is known."""
+        """The consents of one subject; None is somebody without identity, of whom nothing is known.
+
+        Raises ValueError for what cannot be an id.
+        """
+        if subject is not None or tenant is not None:
+            check_subject("nobody" if subject is None else subject, tenant)
         return Consents(self, subject, tenant or "")
 
     def decide(
@@ -67,10 +73,18 @@ class Answers:
         return self.of(subject, tenant=tenant).decide(item, at=at, scope=scope)
 
     def decide_many(
-        self, subjects: Sequence[str], item: str, *, tenant: str | None = None, scope: str = ""
+        self, subjects: Iterable[str], item: str, *, tenant: str | None = None, scope: str = ""
     ) -> dict[str, Decision]:
-        """The gate's answers for many subjects, by subject. A failing store denies all of them."""
+        """The gate's answers for many subjects, by subject. A failing store denies all of them.
+
+        Raises ValueError.
+        """
+        if isinstance(subjects, str):
+            raise ValueError("subjects is a list or another iterable of ids, not one text")
         self.runtime.catalog.items_of(item)
+        subjects = list(subjects)
+        for subject in subjects:
+            check_subject(subject, tenant)
         try:
             rules = self.runtime.rules()
             states = self.runtime.reader.states(tenant or "", subjects)
@@ -104,6 +118,7 @@ class Answers:
 
     def export(self, subject: str, *, tenant: str | None = None) -> dict[str, Any]:
         """Everything the ledger holds about a subject, ready for JSON (GDPR 15, 20)."""
+        check_subject(subject, tenant)
         self.runtime.ensure()
         facts = self.runtime.reader.state(tenant or "", subject).facts
         events = self.ledger.of_subject(subject, tenant=tenant)

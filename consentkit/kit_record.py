@@ -20,6 +20,7 @@ from consentkit.core.errors import (
     NotForChildren,
 )
 from consentkit.core.gate import Row
+from consentkit.core.ids import check_subject
 from consentkit.core.minors import NOTHING_KNOWN, Facts, is_guarded
 from consentkit.core.places import STRICTEST, AgeRule
 from consentkit.core.record import VISITOR, Answer, Event
@@ -202,14 +203,6 @@ def _grants(said: Sequence[Answer]) -> list[Answer]:
 def keys_of(items: Keys) -> tuple[str, ...]:
     """One key or several."""
     return (items,) if isinstance(items, str) else tuple(items)
-
-
-def check_subject(subject: object, tenant: object = None) -> None:
-    """Raise ValueError for what cannot be an id."""
-    if not isinstance(subject, str) or not subject or "\0" in subject:
-        raise ValueError("subject: give the id of the person, as text that is not empty")
-    if tenant is not None and (not isinstance(tenant, str) or "\0" in tenant):
-        raise ValueError("tenant: give the name of the tenant as text, or None")
 
 
 def refuse_visitor(subject: str) -> None:

@@ -17,11 +17,12 @@ from consentkit.core.choices import (
     restricting,
     say,
 )
+from consentkit.core.ids import check_subject
 from consentkit.core.record import Answer, Event
 from consentkit.core.terms import SIGNALS, Action, Kind, Method
 from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_policies import PolicyVerbs
-from consentkit.kit_record import How, Keys, check_subject, keys_of, refuse_visitor
+from consentkit.kit_record import How, Keys, keys_of, refuse_visitor
 from consentkit.kit_sweep import SweepVerbs
 from consentkit.store.signalling import record_signal
 

@@ -28,7 +28,7 @@ class Rulebook:
 
     def asked(self, key: str) -> tuple[Rule, ...]:
         """The rules of the items that a key of the shared namespace means. Raises UnknownPurpose."""
-        found = self._asked.get(key)
+        found = self._asked.get(key) if isinstance(key, str) else None
         if found is None:
             found = self._asked[key] = tuple(self.rules[item.key] for item in self.catalog.items_of(key))
         return found

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from ledgers import OnPostgresql, OnSqlite, ShiftedClock, Suite, catalog, open_kit
 
 from consentkit import Age, ConsentMissing, MinorRules, Policy, PolicyVersion, Purpose, Reason
@@ -149,6 +150,62 @@ class DecisionSuite(Suite):
         assert who.status("testimonial", scope="comment:1") == "withdrawn"
         kit.withdraw("u-1", "testimonial")  # and all at once
         assert not who.allows("testimonial", scope="comment:2")
+
+    # ------------------------------------------------------------ what cannot be asked
+
+    @pytest.mark.parametrize("who", [42, 4.2, b"u-1", "", "a\0b", "\ud800", "x" * 1025, ["u-1"]])
+    def test_what_is_no_id(self, kit: Kit, who: Any) -> None:
+        questions: list[Callable[[], object]] = [
+            lambda: kit.of(who),
+            lambda: kit.decide(who, "usage"),
+            lambda: kit.decide_many(["u-1", who], "usage"),
+            lambda: list(kit.audience_ids("usage", among=["u-1", who])),
+            lambda: kit.receipt(who),
+            lambda: kit.export(who),
+        ]
+        for question in questions:
+            with pytest.raises(ValueError, match=r"subject|surrogates"):
+                question()
+
+    @pytest.mark.parametrize("tenant", [42, b"", "a\0b", "x" * 1025])
+    def test_what_is_no_tenant(self, kit: Kit, tenant: Any) -> None:
+        questions: list[Callable[[], object]] = [
+            lambda: kit.decide("u-1", "usage", tenant=tenant),
+            lambda: kit.of(None, tenant=tenant),
+            lambda: kit.decide_many(["u-1"], "usage", tenant=tenant),
+            lambda: kit.audience("usage", tenant=tenant),
+            lambda: kit.audience_ids("usage", tenant=tenant),
+            lambda: kit.audience_ids("usage", tenant=tenant, among=["u-1"]),
+            lambda: kit.allowed("usage", sa.column("id", sa.Text), tenant=tenant),
+        ]
+        for question in questions:
+            with pytest.raises(ValueError, match="tenant"):
+                question()
+
+    @pytest.mark.parametrize("item", [None, 5, ["usage"], b"usage"])
+    def test_what_is_no_key(self, kit: Kit, item: Any) -> None:
+        questions: list[Callable[[], object]] = [
+            lambda: kit.decide("u-1", item),
+            lambda: kit.decide("u-1", item, at=datetime.now(UTC)),
+            lambda: kit.decide_many(["u-1"], item),
+            lambda: kit.of("u-1").status(item),
+            lambda: kit.audience(item),
+            lambda: kit.audience_ids(item),
+        ]
+        for question in questions:
+            with pytest.raises(ValueError, match="no key"):
+                question()
+
+    def test_what_is_no_moment(self, kit: Kit, clock: ShiftedClock) -> None:
+        for moment in ("2026-01-01", 5, from_us(clock.now()).date()):
+            with pytest.raises(ValueError, match="no moment"):
+                kit.decide("u-1", "usage", at=moment)  # type: ignore[arg-type]
+
+    def test_many_are_any_iterable_but_one_text(self, kit: Kit) -> None:
+        found = kit.decide_many((f"u-{n}" for n in range(2)), "usage")
+        assert {who: d.reason for who, d in found.items()} == dict.fromkeys(("u-0", "u-1"), "NO_ANSWER")
+        with pytest.raises(ValueError, match="not one text"):
+            kit.decide_many("u-1", "usage")
 
     # ------------------------------------------------------------ time
 
