@@ -27,11 +27,13 @@ from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
 from consentkit.kit_past import state_at
+from consentkit.logs import unanswered as log_unanswered
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.runtime import Runtime
 from consentkit.signals import decision_made, tell
 from consentkit.store import publishing
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
+from consentkit.store.rows import RowDamaged
 
 _COMPUTED = {Reason.EXPIRED: Status.EXPIRED, Reason.OUTDATED: Status.OUTDATED}
 
@@ -77,7 +79,7 @@ class Answers:
     ) -> dict[str, Decision]:
         """The gate's answers for many subjects, by subject. A failing store denies all of them.
 
-        Raises ValueError.
+        Where an age loader fails for one of them, or its rows make no sense, that one is denied. Raises ValueError.
         """
         if isinstance(subjects, str):
             raise ValueError("subjects is a list or another iterable of ids, not one text")
@@ -88,16 +90,26 @@ class Answers:
         try:
             rules = self.runtime.rules()
             states = self.runtime.reader.states(tenant or "", subjects)
+        except RowDamaged:
+            found = {s: self.of(s, tenant=tenant).look(item, scope=scope) for s in subjects}
         except (StoreUnavailable, SchemaOutdated) as error:
             log_unavailable(error)
             found = {subject: unavailable(item) for subject in subjects}
         else:
-            found = {
-                s: self.answer(rules, item, s, states[s], tenant=tenant or "", scope=scope) for s in subjects
-            }
+            found = {s: self._one_of(rules, item, s, states[s], tenant or "", scope) for s in subjects}
         for subject, decision in found.items() if decision_made.receivers else ():
             self.decided(item, decision, subject, tenant or "")
         return found
+
+    def _one_of(
+        self, rules: Rulebook, item: str, subject: str, state: SubjectState, tenant: str, scope: str
+    ) -> Decision:
+        """The answer for one of many: a loader of the host's that fails denies this one and no other."""
+        try:
+            return self.answer(rules, item, subject, state, tenant=tenant, scope=scope)
+        except Exception as error:
+            log_unanswered(error)
+            return unavailable(item)
 
     def decided(self, asked: str, decision: Decision, subject: str | None, tenant: str = "") -> Decision:
         """Tell whoever listens that this was asked about the present, and hand the decision on."""
@@ -218,7 +230,11 @@ class Answers:
             signals=signals,
             scope=scope,
         )
-        return decide(rules, view)
+        try:
+            return decide(rules, view)
+        except (TypeError, ValueError) as error:  # a row that holds what no answer is
+            log_unavailable(error)
+            return unavailable(item)
 
 
 @dataclass(frozen=True, slots=True)

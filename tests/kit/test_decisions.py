@@ -207,6 +207,46 @@ class DecisionSuite(Suite):
         with pytest.raises(ValueError, match="not one text"):
             kit.decide_many("u-1", "usage")
 
+    def test_a_loader_that_fails_for_one_denies_that_one(
+        self, url: str, clock: ShiftedClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        kit = self.release(url, clock, Purpose("usage", title="U", basis="contract"))
+
+        def age(subject: str) -> Age:
+            if subject == "u-1":
+                raise RuntimeError("the host's database is away")
+            return Age(years=30)
+
+        kit.facts.age = age
+        found = kit.decide_many(["u-0", "u-1", "u-2"], "usage")
+        assert [str(d.reason) for d in found.values()] == [
+            "NOT_REQUIRED",
+            "STORE_UNAVAILABLE",
+            "NOT_REQUIRED",
+        ]
+        assert [record.event for record in caplog.records] == ["subject_unanswered"]  # type: ignore[attr-defined]
+        assert "away" not in caplog.text
+        kit.runtime.dispose()
+
+    def test_a_row_that_makes_no_sense_denies_that_one(self, kit: Kit) -> None:
+        for who in ("u-0", "u-1", "u-2"):
+            kit.give(who, "feedback")
+        spoilt = ["UPDATE consentkit_subject SET band = 'xx' WHERE subject = 'u-1'"]
+        if not kit.runtime.database.postgresql:  # which has types
+            spoilt += [
+                "UPDATE consentkit_subject SET band = 'minor', minor_until_us = 'soon' WHERE subject = 'u-1'",
+                "UPDATE consentkit_subject SET band = NULL, minor_until_us = NULL WHERE subject = 'u-1'; "
+                "UPDATE consentkit_state SET expires_us = 'soon' WHERE subject_key = "
+                "(SELECT subject_key FROM consentkit_subject WHERE subject = 'u-1')",
+            ]
+        for statements in spoilt:
+            with kit.runtime.database.engine.begin() as connection:
+                for statement in statements.split("; "):
+                    connection.exec_driver_sql(statement)
+            assert kit.decide("u-1", "feedback").reason == Reason.STORE_UNAVAILABLE
+            found = kit.decide_many(["u-0", "u-1", "u-2"], "feedback")
+            assert [str(d.reason) for d in found.values()] == ["GIVEN", "STORE_UNAVAILABLE", "GIVEN"]
+
     # ------------------------------------------------------------ time
 
     def test_a_short_consent_ends_by_itself(self, kit: Kit, clock: ShiftedClock, later: Any) -> None:
