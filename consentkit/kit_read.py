@@ -291,13 +291,16 @@ class Consents:
             return Status.UNKNOWN
         asked = (rulebook, item, self.subject, state)
         decision = self.kit.answer(*asked, tenant=self.tenant, scope=scope, exceptions=False)
-        if decision.reason in _COMPUTED:
-            return _COMPUTED[decision.reason]
         kind = Kind.POLICY if decision.item in self.kit.runtime.catalog.policies else Kind.PURPOSE
         about = (r for r in state.rows if r.kind == kind and r.item == decision.item)
         said = [r for r in about if r.scope in ("", scope)]
         own = max((r for r in said if r.actor == "subject"), key=lambda r: r.order, default=None)
-        return Status.UNKNOWN if own is None else Status(own.status)
+        if own is None:
+            return _COMPUTED.get(decision.reason, Status.UNKNOWN)
+        if own.grants and own.expires_us is not None and own.expires_us <= self.kit.runtime.clock.now():
+            return Status.EXPIRED
+        old = own.grants and own.version < rulebook.rules[decision.item].floor
+        return Status.OUTDATED if old else Status(own.status)
 
     def status_of(self, event: Event) -> Status:
         """The status to which a last answer has come by now."""

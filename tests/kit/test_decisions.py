@@ -247,6 +247,26 @@ class DecisionSuite(Suite):
             found = kit.decide_many(["u-0", "u-1", "u-2"], "feedback")
             assert [str(d.reason) for d in found.values()] == ["GIVEN", "STORE_UNAVAILABLE", "GIVEN"]
 
+    def test_the_status_is_that_of_the_own_answer_whatever_denies(self, kit: Kit, later: Any) -> None:
+        kit.give("u-1", "feedback")
+        later(8 * DAY)
+        kit.restrict("u-1")
+        who = kit.of("u-1")
+        assert (who.decide("feedback").reason, who.status("feedback")) == (Reason.RESTRICTED, "expired")
+        said = [answer["status"] for answer in kit.receipt("u-1")["answers"]]
+        assert said == ["expired", "restricted"]
+
+    def test_an_outdated_answer_is_that_too_while_a_policy_is_missing(
+        self, url: str, clock: ShiftedClock
+    ) -> None:
+        old = self.release(url, clock, Purpose("usage", title="Usage"))
+        old.give("u-1", "usage")
+        old.runtime.dispose()
+        kit = self.release(url, clock, Purpose("usage", title="Usage", version=2, policies=["terms"]))
+        who = kit.of("u-1")
+        assert (who.decide("usage").reason, who.status("usage")) == (Reason.POLICY_NOT_ACCEPTED, "outdated")
+        kit.runtime.dispose()
+
     # ------------------------------------------------------------ time
 
     def test_a_short_consent_ends_by_itself(self, kit: Kit, clock: ShiftedClock, later: Any) -> None:
