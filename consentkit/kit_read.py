@@ -20,13 +20,13 @@ from consentkit.core.ids import check_subject
 from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
-from consentkit.core.terms import ANSWERS, Kind, Reason, Status
-from consentkit.core.times import not_ahead, rfc3339, to_us
-from consentkit.kit_deliveries import deliveries_of, received_by
+from consentkit.core.terms import Kind, Reason, Status
+from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
 from consentkit.kit_past import state_at
+from consentkit.kit_receipt import receipt_of
 from consentkit.logs import unanswered as log_unanswered
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.runtime import Runtime
@@ -154,34 +154,9 @@ class Answers:
         and `locations` are those of the version that was answered; `deliveries`: to whom the answer was delivered
         and when, and where it is pending.
         """
-        catalog, consents = self.runtime.catalog, self.of(subject, tenant=tenant)
+        consents = self.of(subject, tenant=tenant)
         events = self.ledger.of_subject(subject, tenant=tenant) if subject is not None else []
-        last = {
-            (e.kind, e.item, e.scope, e.actor): e
-            for e in sorted(events, key=lambda e: e.effective_at)
-            if e.action in ANSWERS
-        }
-        controller = {"name": catalog.controller.name, "contact": catalog.controller.contact}
-        told = deliveries_of(self.runtime, list(last.values()))
-        return {
-            "schema": "consentkit/receipt/v1",
-            "id": events[-1].event_id if events else None,
-            "at": rfc3339(self.runtime.clock.now()),
-            "subject": subject,
-            "controller": controller,
-            "log_key": self.ledger.key if last else None,
-            "answers": [
-                {
-                    **event_json(e),
-                    "status": str(consents.status_of(e)),
-                    "proof": proof,
-                    "sealed": proof is not None,
-                    **received_by(self.runtime, e),
-                    "deliveries": [d.for_the_person for d in told if d.event_id == e.event_id],
-                }
-                for e, proof in zip(last.values(), self.ledger.proofs(list(last.values())), strict=True)
-            ],
-        }
+        return receipt_of(self.runtime, subject, events, consents.status_of)
 
     @property
     def ledger(self) -> Ledger:
