@@ -7,10 +7,12 @@ from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.types import TypeEngine
 
 from consentkit.core.criteria import Criteria
 from consentkit.core.crowds import Asked, crowds
 from consentkit.core.errors import ConsentKitError
+from consentkit.core.ids import check_subject, check_tenant
 from consentkit.kit_facts import placed
 from consentkit.kit_read import Answers
 from consentkit.runtime import Runtime
@@ -33,8 +35,8 @@ class Audiences(Answers):
         column in the same database. Where somebody who was never asked is allowed it has to be given. The moment is
         that of execution. Raises UnknownPurpose, ConsentKitError, StoreUnavailable, ValueError.
         """
-        question, stranger = self._question(item, tenant or "", scope)
-        ids = None if among is None else self._ids(among)
+        question, stranger = self._question(item, tenant, scope)
+        ids = None if among is None else self._ids(question, among)
         if ids is None and stranger is not None:
             raise ConsentKitError(
                 f"{item!r} is allowed for people whom the ledger has never seen, so it cannot list them: "
@@ -54,8 +56,8 @@ class Audiences(Answers):
         `subject`: the column that holds the id, such as `User.id`. The moment is that of execution. Raises
         UnknownPurpose, StoreUnavailable, ValueError.
         """
-        question, stranger = self._question(item, tenant or "", scope)
-        candidate = self._text(subject)
+        question, stranger = self._question(item, tenant, scope)
+        candidate = self._text(question, subject)
         unseen = self._unseen(question, stranger, candidate, sa.select(candidate))
         return store.allowed(question, candidate, unseen)
 
@@ -69,6 +71,7 @@ class Audiences(Answers):
         """
         if isinstance(among, str):
             raise ValueError("among= is a list or another iterable of ids, not one text")
+        check_tenant(tenant)
         self.runtime.catalog.items_of(item)
         if among is not None:
             return self._each(item, tenant or "", scope, iter(among))
@@ -76,15 +79,18 @@ class Audiences(Answers):
 
     def _each(self, item: str, tenant: str, scope: str, among: Iterator[str]) -> Iterator[str]:
         while chunk := list(islice(among, _CHUNK)):
+            for subject in chunk:
+                check_subject(subject)
             rules, states = self.runtime.rules(), self.runtime.reader.states(tenant, chunk)
             for subject in chunk:
                 asked = (rules, item, subject, states[subject])
                 if self.answer(*asked, tenant=tenant, scope=scope, exceptions=False).allowed:
                     yield subject
 
-    def _question(self, item: str, tenant: str, scope: str) -> tuple[Question, Criteria | None]:
+    def _question(self, item: str, tenant: str | None, scope: str) -> tuple[Question, Criteria | None]:
         """What is asked; and what of those whom the ledger does not know, where they are allowed."""
         runtime = self.runtime
+        check_tenant(tenant)
         book, catalog = runtime.rules(), runtime.catalog
         rules, minors = book.asked(item), self.facts.rules(catalog)
         default = None if tenant or self.facts.jurisdiction is not None else catalog.site.default_jurisdiction
@@ -95,7 +101,7 @@ class Audiences(Answers):
         )
         nobody = not rules and item != "necessary"
         question = Question(
-            tenant,
+            tenant or "",
             scope,
             () if nobody else found,
             runtime.database.postgresql,
@@ -114,36 +120,40 @@ class Audiences(Answers):
         if not stranger.alive:
             return candidate.is_not(None)  # type: ignore[no-any-return]
         runtime = self.runtime
-        return store.none_of(candidate, lambda: _erased(runtime, question, ids))
+        return store.none_of(question, candidate, lambda: _erased(runtime, question, ids))
 
-    def _ids(self, among: sa.Select[Any]) -> Ids:
+    def _ids(self, question: Question, among: sa.Select[Any]) -> Ids:
         if not isinstance(among, sa.SelectBase):
             raise ValueError("among= is a SELECT; for ids at hand there is audience_ids(…, among=…)")
         columns = list(among.selected_columns)
         if len(columns) != 1:
             raise ValueError(f"among= selects {len(columns)} columns: select the one with the ids")
-        return sa.select(self._text(among.subquery().c[0]).label("subject"))
+        return sa.select(self._text(question, among.subquery().c[0]).label("subject"))
 
-    def _text(self, column: Any) -> Any:
+    @staticmethod
+    def _text(question: Question, column: Any) -> Any:
         """The id as the ledger knows it. Raises ValueError where the database would write another text."""
-        kind = column.type
-        if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
-            return column
-        exact = isinstance(kind, sa.Integer) or (
-            isinstance(kind, sa.Uuid) and self.runtime.database.postgresql and kind.native_uuid
-        )
-        if not exact:
+        kind = getattr(column, "type", None)
+        if not isinstance(kind, TypeEngine):
+            raise ValueError(f"{column!r} is no column: give the one with the ids, such as User.id")
+        text = isinstance(kind, (sa.String, sa.Integer)) and not isinstance(kind, sa.Enum)
+        if not text and not (isinstance(kind, sa.Uuid) and question.postgresql and kind.native_uuid):
             raise ValueError(
                 f"the ids are of type {kind!r}: give an expression of type String with the very text that "
                 "the ledger was given"
             )
-        return sa.cast(column, sa.Text)
+        return store.exact(question, column)
 
 
 def _erased(runtime: Runtime, question: Question, ids: Ids) -> list[str]:
-    """Those of some ids that are hidden in the ledger after an erasure: only the key tells which."""
-    hidden = set(store.stream(runtime.database, store.hidden(question.tenant)))
+    """Those of some ids that are hidden in the ledger after an erasure: only the key tells which.
+
+    And whoever is about to be hidden: a purge may do it before the statement is executed for which this is asked.
+    """
+    database, tenant = runtime.database, question.tenant
+    soon = list(store.stream(database, store.to_hide(tenant)))
+    hidden = set(store.stream(database, store.hidden(tenant)))
     if not hidden:
-        return []
-    unknown = store.stream(runtime.database, store.strangers(question, ids, lambda each: sa.true()))
-    return [each for each in unknown if runtime.keyed.hidden_subject(question.tenant, each) in hidden]
+        return soon
+    unknown = store.stream(database, store.strangers(question, ids, lambda each: sa.true()))
+    return soon + [each for each in unknown if runtime.keyed.hidden_subject(tenant, each) in hidden]

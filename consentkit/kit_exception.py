@@ -16,8 +16,9 @@ from types import FrameType, TracebackType
 from consentkit.core.choices import Manner
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.excepting import using
+from consentkit.core.ids import check_subject
 from consentkit.core.record import Answer, Event
-from consentkit.kit_record import Keys, Recorder, check_subject, keys_of
+from consentkit.kit_record import Keys, Recorder, keys_of
 
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _NOTHING: frozenset[str] = frozenset()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from consentkit.core.catalog import Catalog, MinorRules
-from consentkit.core.minors import Age, Facts, band_of, moved
+from consentkit.core.minors import Age, Facts, band_of, minor_until, moved
 from consentkit.core.record import VISITOR
 from consentkit.core.terms import Band
 
@@ -28,24 +28,34 @@ class FactSources:
             return MinorRules()
         return catalog.minors
 
+    def complete_past(self, catalog: Catalog, subject: str, known: Facts, at_us: int, now_us: int) -> Facts:
+        """The same of a past moment. The loader of the place says where somebody is now: it is not asked."""
+        place = catalog.site.default_jurisdiction
+        if known.jurisdiction is None and self.jurisdiction is None and place is not None:
+            known = placed(catalog, known, place, at_us)
+        age = self._age(catalog, subject, known)
+        if age is None:
+            return known
+        until = minor_until(age, catalog.places.at(known.jurisdiction).ages, now_us)
+        return replace(known, band=Band.MINOR, minor_until_us=until)
+
     def complete(self, catalog: Catalog, subject: str, known: Facts, now_us: int) -> Facts:
         """What is known of a subject, with what is missing asked from the loaders; the place first, then the age."""
         if self.age is None and self.jurisdiction is None and catalog.site.default_jurisdiction is None:
             return known
-        rules = self.rules(catalog)
         if known.jurisdiction is None and (place := self.place(catalog)) is not None:
             known = placed(catalog, known, place, now_us)
-        if (
-            rules is not None
-            and known.band is Band.UNKNOWN
-            and self.age is not None
-            and not subject.startswith(VISITOR)
-        ):
-            age = self.age(subject)
-            if age is not None:
-                band, until = band_of(age, catalog.places.at(known.jurisdiction).ages, now_us)
-                known = replace(known, band=band, minor_until_us=until)
+        age = self._age(catalog, subject, known)
+        if age is not None:
+            band, until = band_of(age, catalog.places.at(known.jurisdiction).ages, now_us)
+            known = replace(known, band=band, minor_until_us=until)
         return known
+
+    def _age(self, catalog: Catalog, subject: str, known: Facts) -> Age | None:
+        """What the host says of the age of an account of which none is known, where there are rules for minors."""
+        if self.age is None or known.band is not Band.UNKNOWN or subject.startswith(VISITOR):
+            return None
+        return self.age(subject) if self.rules(catalog) is not None else None
 
     def relaxes(self, catalog: Catalog) -> bool:
         """Whether silence may be enough for some visitor of the site: by its loader, or by its place."""

@@ -64,7 +64,7 @@ def gated(
             bound.apply_defaults()
             who = bound.arguments[subject]
             where = str(bound.arguments[scope]) if scope else ""
-            no = _first_no(find_kit(), items, None if who is None else str(who), tenant, where)
+            no = _first_no(find_kit(), items, None if who is None else str(who) or None, tenant, where)
             if no is not None and not skip:
                 raise no
             return no is not None

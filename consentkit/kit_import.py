@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from consentkit.core.ids import check_subject
 from consentkit.core.importing import CONTINUES, check_known, read_export
 from consentkit.core.record import Event
 from consentkit.kit_read import Answers
-from consentkit.kit_record import Recorder, check_subject
+from consentkit.kit_record import Recorder
 
 
 class Imports(Recorder, Answers):

@@ -10,11 +10,12 @@ from consentkit.core.catalog import Purpose
 from consentkit.core.choices import Manner, denying, giving, say
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.gate import Decision, Row
+from consentkit.core.ids import check_subject
 from consentkit.core.minors import is_minor
 from consentkit.core.record import VISITOR, Answer, Event
 from consentkit.core.terms import Action, Basis, Kind, Reason, Status
 from consentkit.kit_read import Answers
-from consentkit.kit_record import How, Recorder, check_subject, refuse_visitor
+from consentkit.kit_record import How, Recorder, refuse_visitor
 from consentkit.store.reading import SubjectState
 
 LINK = "link"

@@ -10,6 +10,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from consentkit.core.errors import ConsentKitError, StoreUnavailable
+from consentkit.core.ids import check_subject
 from consentkit.core.minors import Age, Facts, band_of, is_guarded
 from consentkit.core.place_rules import is_jurisdiction
 from consentkit.core.record import Answer, Event
@@ -25,7 +26,6 @@ from consentkit.core.sweeping import (
 )
 from consentkit.core.terms import Action, Band
 from consentkit.kit_facts import placed
-from consentkit.kit_record import check_subject
 from consentkit.kit_subject import SubjectVerbs
 from consentkit.logs import harmless, log
 from consentkit.signals import delete_required, tell

@@ -19,12 +19,13 @@ from consentkit.core.announcing import Announcement, announcements
 from consentkit.core.choices import Manner, say
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.folding import fold
+from consentkit.core.ids import check_subject
 from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Answer, Event
 from consentkit.core.terms import DENIALS, Action, Kind, Method
 from consentkit.core.times import to_us
 from consentkit.kit_ledger import Ledger
-from consentkit.kit_record import How, Recorder, check_subject, refuse_visitor
+from consentkit.kit_record import How, Recorder, refuse_visitor
 from consentkit.store.notifying import record_once, to_tell
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,23 +15,25 @@ from consentkit.core.errors import (
     SchemaOutdated,
     StoreUnavailable,
 )
-from consentkit.core.folding import fold
 from consentkit.core.gate import Decision, Row, View, decide, unavailable
-from consentkit.core.minors import Facts
+from consentkit.core.ids import check_subject
 from consentkit.core.published import PolicyRelease
 from consentkit.core.record import Event
 from consentkit.core.rulebook import Rulebook
-from consentkit.core.terms import ANSWERS, Action, Band, Kind, Reason, Status
-from consentkit.core.times import not_ahead, rfc3339, to_us
-from consentkit.kit_deliveries import deliveries_of, received_by
+from consentkit.core.terms import Kind, Reason, Status
+from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_exception import opened
 from consentkit.kit_facts import FactSources
 from consentkit.kit_ledger import Ledger, event_json
+from consentkit.kit_past import state_at
+from consentkit.kit_receipt import receipt_of
+from consentkit.logs import unanswered as log_unanswered
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.runtime import Runtime
 from consentkit.signals import decision_made, tell
 from consentkit.store import publishing
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
+from consentkit.store.rows import RowDamaged
 
 _COMPUTED = {Reason.EXPIRED: Status.EXPIRED, Reason.OUTDATED: Status.OUTDATED}
 
@@ -53,7 +54,12 @@ class Answers:
         return self
 
     def of(self, subject: str | None, *, tenant: str | None = None) -> Consents:
-        """The consents of one subject; None is somebody without identity, of whom nothing is known."""
+        """The consents of one subject; None is somebody without identity, of whom nothing is known.
+
+        Raises ValueError for what cannot be an id.
+        """
+        if subject is not None or tenant is not None:
+            check_subject("nobody" if subject is None else subject, tenant)
         return Consents(self, subject, tenant or "")
 
     def decide(
@@ -69,23 +75,41 @@ class Answers:
         return self.of(subject, tenant=tenant).decide(item, at=at, scope=scope)
 
     def decide_many(
-        self, subjects: Sequence[str], item: str, *, tenant: str | None = None, scope: str = ""
+        self, subjects: Iterable[str], item: str, *, tenant: str | None = None, scope: str = ""
     ) -> dict[str, Decision]:
-        """The gate's answers for many subjects, by subject. A failing store denies all of them."""
+        """The gate's answers for many subjects, by subject. A failing store denies all of them.
+
+        Where an age loader fails for one of them, or its rows make no sense, that one is denied. Raises ValueError.
+        """
+        if isinstance(subjects, str):
+            raise ValueError("subjects is a list or another iterable of ids, not one text")
         self.runtime.catalog.items_of(item)
+        subjects = list(subjects)
+        for subject in subjects:
+            check_subject(subject, tenant)
         try:
             rules = self.runtime.rules()
             states = self.runtime.reader.states(tenant or "", subjects)
+        except RowDamaged:
+            found = {s: self.of(s, tenant=tenant).look(item, scope=scope) for s in subjects}
         except (StoreUnavailable, SchemaOutdated) as error:
             log_unavailable(error)
             found = {subject: unavailable(item) for subject in subjects}
         else:
-            found = {
-                s: self.answer(rules, item, s, states[s], tenant=tenant or "", scope=scope) for s in subjects
-            }
+            found = {s: self._one_of(rules, item, s, states[s], tenant or "", scope) for s in subjects}
         for subject, decision in found.items() if decision_made.receivers else ():
             self.decided(item, decision, subject, tenant or "")
         return found
+
+    def _one_of(
+        self, rules: Rulebook, item: str, subject: str, state: SubjectState, tenant: str, scope: str
+    ) -> Decision:
+        """The answer for one of many: a loader of the host's that fails denies this one and no other."""
+        try:
+            return self.answer(rules, item, subject, state, tenant=tenant, scope=scope)
+        except Exception as error:
+            log_unanswered(error)
+            return unavailable(item)
 
     def decided(self, asked: str, decision: Decision, subject: str | None, tenant: str = "") -> Decision:
         """Tell whoever listens that this was asked about the present, and hand the decision on."""
@@ -106,6 +130,7 @@ class Answers:
 
     def export(self, subject: str, *, tenant: str | None = None) -> dict[str, Any]:
         """Everything the ledger holds about a subject, ready for JSON (GDPR 15, 20)."""
+        check_subject(subject, tenant)
         self.runtime.ensure()
         facts = self.runtime.reader.state(tenant or "", subject).facts
         events = self.ledger.of_subject(subject, tenant=tenant)
@@ -129,34 +154,9 @@ class Answers:
         and `locations` are those of the version that was answered; `deliveries`: to whom the answer was delivered
         and when, and where it is pending.
         """
-        catalog, consents = self.runtime.catalog, self.of(subject, tenant=tenant)
+        consents = self.of(subject, tenant=tenant)
         events = self.ledger.of_subject(subject, tenant=tenant) if subject is not None else []
-        last = {
-            (e.kind, e.item, e.scope, e.actor): e
-            for e in sorted(events, key=lambda e: e.effective_at)
-            if e.action in ANSWERS
-        }
-        controller = {"name": catalog.controller.name, "contact": catalog.controller.contact}
-        told = deliveries_of(self.runtime, list(last.values()))
-        return {
-            "schema": "consentkit/receipt/v1",
-            "id": events[-1].event_id if events else None,
-            "at": rfc3339(self.runtime.clock.now()),
-            "subject": subject,
-            "controller": controller,
-            "log_key": self.ledger.key if last else None,
-            "answers": [
-                {
-                    **event_json(e),
-                    "status": str(consents.status_of(e)),
-                    "proof": proof,
-                    "sealed": proof is not None,
-                    **received_by(self.runtime, e),
-                    "deliveries": [d.for_the_person for d in told if d.event_id == e.event_id],
-                }
-                for e, proof in zip(last.values(), self.ledger.proofs(list(last.values())), strict=True)
-            ],
-        }
+        return receipt_of(self.runtime, subject, events, consents.status_of)
 
     @property
     def ledger(self) -> Ledger:
@@ -187,8 +187,12 @@ class Answers:
             return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
         now_us = self.runtime.clock.now() if at_us is None else at_us
         catalog, facts = rulebook.catalog, state.facts
-        if subject is not None and at_us is None and not tenant:
-            facts = self.facts.complete(catalog, subject, facts, now_us)
+        if subject is not None and not tenant:
+            facts = (
+                self.facts.complete(catalog, subject, facts, now_us)
+                if at_us is None
+                else self.facts.complete_past(catalog, subject, facts, at_us, self.runtime.clock.now())
+            )
         view = View(
             now_us=now_us,
             place=catalog.places.at(facts.jurisdiction),
@@ -201,7 +205,11 @@ class Answers:
             signals=signals,
             scope=scope,
         )
-        return decide(rules, view)
+        try:
+            return decide(rules, view)
+        except (TypeError, ValueError) as error:  # a row that holds what no answer is
+            log_unavailable(error)
+            return unavailable(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +234,14 @@ class Consents:
         kit, runtime = self.kit, self.kit.runtime
         at_us = None if at is None else not_ahead(to_us(at), runtime.clock.now())
         try:
-            rulebook = runtime.rules(at_us)
-            state = self._state(runtime) if at_us is None else self._state_at(at_us)
+            if at_us is None:
+                rulebook, state = runtime.rules(), self._state(runtime)
+            else:
+                rulebook = runtime.past_rules(at_us, item)
+                state = self._state_at(runtime, at_us, rulebook.catalog)
         except (StoreUnavailable, SchemaOutdated) as error:
-            runtime.catalog.items_of(item)
+            if at_us is None:  # an item of the past need not be one of today
+                runtime.catalog.items_of(item)
             log_unavailable(error)
             return unavailable(item)
         return kit.answer(rulebook, item, self.subject, state, at_us=at_us, tenant=self.tenant, scope=scope)
@@ -254,13 +266,16 @@ class Consents:
             return Status.UNKNOWN
         asked = (rulebook, item, self.subject, state)
         decision = self.kit.answer(*asked, tenant=self.tenant, scope=scope, exceptions=False)
-        if decision.reason in _COMPUTED:
-            return _COMPUTED[decision.reason]
         kind = Kind.POLICY if decision.item in self.kit.runtime.catalog.policies else Kind.PURPOSE
         about = (r for r in state.rows if r.kind == kind and r.item == decision.item)
         said = [r for r in about if r.scope in ("", scope)]
         own = max((r for r in said if r.actor == "subject"), key=lambda r: r.order, default=None)
-        return Status.UNKNOWN if own is None else Status(own.status)
+        if own is None:
+            return _COMPUTED.get(decision.reason, Status.UNKNOWN)
+        if own.grants and own.expires_us is not None and own.expires_us <= self.kit.runtime.clock.now():
+            return Status.EXPIRED
+        old = own.grants and own.version < rulebook.rules[decision.item].floor
+        return Status.OUTDATED if old else Status(own.status)
 
     def status_of(self, event: Event) -> Status:
         """The status to which a last answer has come by now."""
@@ -277,25 +292,10 @@ class Consents:
             return UNKNOWN_SUBJECT
         return runtime.reader.state(self.tenant, self.subject)
 
-    def _state_at(self, at_us: int) -> SubjectState:
-        """The rows as they were: events folded up to the moment, with the facts that they recorded."""
+    def _state_at(self, runtime: Runtime, at_us: int, catalog: Catalog) -> SubjectState:
         if self.subject is None:
             return UNKNOWN_SUBJECT
-        events = self.kit.ledger.of_subject(self.subject, tenant=self.tenant)
-        return _state_after([event for event in events if to_us(event.effective_at) <= at_us])
-
-
-def _state_after(events: Sequence[Event]) -> SubjectState:
-    """The state that events lead to, with the facts that they recorded."""
-    facts, erased_us = Facts(), None
-    for event in events:
-        body = json.loads(event.body)
-        if event.action == Action.ERASED:
-            erased_us = to_us(event.effective_at) if event.item == "subject" else erased_us
-        else:
-            facts = replace(facts, band=Band(body["band"]), jurisdiction=body["jurisdiction"])
-    rows = fold(event.body for event in events)
-    return SubjectState(b"", replace(facts, erased_us=erased_us), tuple(rows.values()))
+        return state_at(runtime, self.tenant, self.subject, at_us, catalog)
 
 
 def missing(decision: Decision, catalog: Catalog) -> ConsentMissing:

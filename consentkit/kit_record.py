@@ -20,6 +20,7 @@ from consentkit.core.errors import (
     NotForChildren,
 )
 from consentkit.core.gate import Row
+from consentkit.core.ids import check_subject
 from consentkit.core.minors import NOTHING_KNOWN, Facts, is_guarded
 from consentkit.core.places import STRICTEST, AgeRule
 from consentkit.core.record import VISITOR, Answer, Event
@@ -30,6 +31,7 @@ from consentkit.logs import LOGGER, log
 from consentkit.runtime import Runtime
 from consentkit.signals import consent_recorded, tell
 from consentkit.store.learning import learn
+from consentkit.store.lifting import record_lifted
 
 Keys = str | Sequence[str]
 
@@ -64,8 +66,17 @@ class Recorder:
         """The catalogue at work on a database."""
         raise AssertionError("a kit has a runtime")
 
-    def _say(self, subject: str, answers: Callable[[Manner], list[Answer]], how: How) -> list[Event]:
-        """Turn a verb into events: check who speaks and when, resolve the items, append."""
+    def _say(
+        self,
+        subject: str,
+        answers: Callable[[Manner], list[Answer]],
+        how: How,
+        ends: Callable[[Row], bool] | None = None,
+    ) -> list[Event]:
+        """Turn a verb into events: check who speaks and when, resolve the items, append.
+
+        `ends`: only what ends such a last answer is recorded.
+        """
         check_subject(subject, how.get("tenant"))
         self.runtime.ensure()
         at, now_us = how.get("at"), self.runtime.clock.now()
@@ -85,9 +96,12 @@ class Recorder:
             return []
         tenant, connection = how.get("tenant") or "", how.get("connection")
         facts, said = self._by_law(tenant, subject, said, manner, joined=connection is not None)
-        events = self.runtime.writer.append(
-            tenant, subject, said, at_us=at_us, facts=facts, connection=connection
-        )
+        writer, reader = self.runtime.writer, self.runtime.reader
+        if ends is None:
+            events = writer.append(tenant, subject, said, at_us=at_us, facts=facts, connection=connection)
+        else:
+            about = (writer, reader, tenant, subject, said, ends)
+            events = record_lifted(*about, at_us=at_us, facts=facts, connection=connection)
         self._recorded(subject, tenant, events, connection)
         return events
 
@@ -191,14 +205,6 @@ def _grants(said: Sequence[Answer]) -> list[Answer]:
 def keys_of(items: Keys) -> tuple[str, ...]:
     """One key or several."""
     return (items,) if isinstance(items, str) else tuple(items)
-
-
-def check_subject(subject: object, tenant: object = None) -> None:
-    """Raise ValueError for what cannot be an id."""
-    if not isinstance(subject, str) or not subject or "\0" in subject:
-        raise ValueError("subject: give the id of the person, as text that is not empty")
-    if tenant is not None and (not isinstance(tenant, str) or "\0" in tenant):
-        raise ValueError("tenant: give the name of the tenant as text, or None")
 
 
 def refuse_visitor(subject: str) -> None:

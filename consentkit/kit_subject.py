@@ -12,9 +12,10 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from consentkit.core.errors import ChoiceRejected
+from consentkit.core.ids import check_subject
 from consentkit.core.record import Event
 from consentkit.core.times import Duration
-from consentkit.kit_record import Recorder, check_subject, refuse_visitor
+from consentkit.kit_record import Recorder, refuse_visitor
 from consentkit.logs import log
 from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
 from consentkit.store.journal import missing

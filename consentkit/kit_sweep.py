@@ -8,6 +8,7 @@ from datetime import datetime
 
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.gate import decide_one
+from consentkit.core.ids import check_subject
 from consentkit.core.minors import Facts
 from consentkit.core.propagation import Audiences
 from consentkit.core.record import BUCKETS, Answer, Event
@@ -29,7 +30,6 @@ from consentkit.core.terms import Action, Kind
 from consentkit.core.times import Duration, from_us
 from consentkit.core.view import View
 from consentkit.kit_minors import MinorVerbs
-from consentkit.kit_record import check_subject
 from consentkit.store import sweeping
 from consentkit.store.database import Tx
 from consentkit.store.sweeping import Child

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Unpack
 
-from consentkit.core.choices import Manner, denying, giving, lifting, restricting, say
-from consentkit.core.gate import OBJECTION
+from consentkit.core.choices import (
+    Manner,
+    denying,
+    giving,
+    is_objection,
+    lifting,
+    objecting,
+    restricting,
+    say,
+)
+from consentkit.core.ids import check_subject
 from consentkit.core.record import Answer, Event
 from consentkit.core.terms import SIGNALS, Action, Kind, Method
 from consentkit.core.times import not_ahead, to_us
 from consentkit.kit_policies import PolicyVerbs
-from consentkit.kit_record import How, Keys, check_subject, keys_of, refuse_visitor
+from consentkit.kit_record import How, Keys, keys_of, refuse_visitor
 from consentkit.kit_sweep import SweepVerbs
 from consentkit.store.signalling import record_signal
 
@@ -77,19 +87,16 @@ class Verbs(SweepVerbs, PolicyVerbs):
 
     def object(self, subject: str, items: Keys = (), **how: Unpack[How]) -> list[Event]:
         """Record an objection (GDPR 21): to these purposes, of whatever basis, or to everything."""
-
-        def answers(manner: Manner) -> list[Answer]:
-            if not items:
-                return restricting(manner, Action.OBJECTED, (OBJECTION,))
-            catalog = self.runtime.catalog
-            keys = [f"purpose:{p.key}" for key in keys_of(items) for p in catalog.every_purpose_of(key)]
-            return denying(catalog, keys, manner, Action.OBJECTED)
-
-        return self._say(subject, answers, how)
+        return self._say(subject, lambda m: objecting(self.runtime.catalog, keys_of(items), m), how)
 
     def lift(self, subject: str, items: Keys = (), **how: Unpack[How]) -> list[Event]:
-        """End a restriction and an objection to everything; with items, the objection to these."""
-        return self._say(subject, lambda m: lifting(self.runtime.catalog, keys_of(items), m), how)
+        """End a restriction and an objection to everything; with items, the objections to these that this actor made.
+
+        A refusal, a withdrawal and a yes are left alone: where there is no objection nothing is recorded.
+        """
+        catalog = self.runtime.catalog
+        ends = partial(is_objection, catalog) if items else None
+        return self._say(subject, lambda m: lifting(catalog, keys_of(items), m), how, ends)
 
     def signalled(
         self, subject: str, signal: str = "gpc", *, at: datetime | None = None, tenant: str | None = None

@@ -31,6 +31,16 @@ def unavailable(error: Exception) -> None:
     )
 
 
+def unanswered(error: Exception) -> None:
+    """What the host says of one subject could not be had, so this one is blocked."""
+    log(
+        logging.ERROR,
+        "subject_unanswered",
+        "one of many subjects is blocked, because it cannot be answered about: %(error)s",
+        error=harmless(error),
+    )
+
+
 def harmless(error: BaseException) -> str:
     """What may be said about an error: our own words, or of a driver's error its class and code.
 

@@ -13,8 +13,10 @@ from typing import TypedDict, Unpack
 from sqlalchemy import Engine
 
 from consentkit.core.catalog import Catalog
-from consentkit.core.errors import StoreUnavailable
-from consentkit.core.notice import Notice, category_notice, notice_of, purpose_notice, revision_of
+from consentkit.core.catalog_rules import canonical
+from consentkit.core.catalog_stored import restored
+from consentkit.core.errors import CatalogError, StoreUnavailable
+from consentkit.core.notice import Notice, category_notice, digest, notice_of, purpose_notice, revision_of
 from consentkit.core.published import Published
 from consentkit.core.rulebook import Rulebook, rulebook
 from consentkit.core.webhooks import Webhooks
@@ -75,7 +77,8 @@ class Runtime:
         self._ready = False
         self._published = Published()
         self._rulebook: Rulebook | None = None
-        self._past: dict[int, Rulebook] = {}
+        self._past: dict[tuple[int, str | None], Rulebook] = {}
+        self._catalogues: list[tuple[int, str]] = []
         self._notices: dict[str, Notice] = {}
 
     @classmethod
@@ -200,26 +203,56 @@ class Runtime:
         self.ensure()
         return self._published
 
-    def rules(self, at_us: int | None = None) -> Rulebook:
-        """The rules now, or those of a past moment."""
+    def rules(self) -> Rulebook:
+        """The rules now."""
         self.ensure()
-        if at_us is not None:
-            return self._past_rules(at_us)
         now, book, published = self.clock.now(), self._rulebook, self._published
         if book is None or book.published is not published or not book.holds(now):
             book = self._rulebook = rulebook(self.catalog, published, now)
         return book
 
-    def _past_rules(self, at_us: int) -> Rulebook:
-        """The same rules for every moment between two changes of versions, so they are made once."""
+    def past_rules(self, at_us: int, key: str) -> Rulebook:
+        """The rules of a past moment for a key: by the catalogue of then, or by today's if that had no such key."""
+        self.ensure()
+        book = self._past_book(at_us, self._catalogue_at(at_us))
+        return book if book.knows(key) else self._past_book(at_us, None)
+
+    def _catalogue_at(self, at_us: int) -> str:
+        """The digest of the catalogue that was published last at a moment; the one at work, from the last one on."""
+        if not self._catalogues:
+            self._catalogues = self.database.read(publishing.catalogues)
+        places = [stored_us for stored_us, _ in self._catalogues]
+        place = max(bisect_right(places, at_us), 1)
+        return self._digest if place == len(places) else self._catalogues[place - 1][1]
+
+    def _past_book(self, at_us: int, catalogue: str | None) -> Rulebook:
+        """The same rules for every moment between two changes of versions, so they are made once.
+
+        Of a catalogue by its digest; None: of today's, with the versions of then.
+        """
         published = self._published
-        place = bisect_right(published.changes_us, at_us)
+        place = (bisect_right(published.changes_us, at_us), catalogue)
         book = self._past.get(place)
         if book is None or book.published is not published:
             if len(self._past) >= _PAST_BOOKS:
                 self._past.clear()
-            book = self._past[place] = rulebook(self.catalog, published, at_us, past=True)
+            catalog = self.catalog if catalogue in (None, self._digest) else self._restored(str(catalogue))
+            book = rulebook(catalog, published, at_us, past=catalogue is None)
+            self._past[place] = book
         return book
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest(canonical(self.catalog))
+
+    def _restored(self, name: str) -> Catalog:
+        found = self.database.read(lambda tx: publishing.read_document(tx, name))
+        try:
+            if found is None or digest(found[1]) != name:
+                raise ValueError("it was changed")
+            return restored(found[1])
+        except (CatalogError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise StoreUnavailable(f"the catalogue {name} cannot be read: {error}") from error
 
     def notice(self, locale: str | None = None) -> Notice:
         """What the banner shows in a locale; one that the site does not have is the default one."""

@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 
 from consentkit.cli.printing import Failure, NotKnown, count, note, printable, table, when, wrapped
 from consentkit.core.errors import ChoiceRejected
+from consentkit.core.ids import check_subject
 from consentkit.core.record import Event
 from consentkit.core.terms import Basis, Kind
 from consentkit.core.times import rfc3339
@@ -85,9 +86,7 @@ def withdraw(
     """
     if everything == bool(items):
         raise click.UsageError("name what is withdrawn, or write --all (not both)")
-    kit = current_state().kit
-    kit.runtime.ensure()
-    state = kit.runtime.reader.state(tenant, subject)
+    kit, state = _looked_up(subject, tenant)
     if state.key is None:
         note(f"Note: the ledger did not know the subject {printable(subject)!r}; it does now.")
     said = _scopes(kit, state) if everything else {"": list(items)}
@@ -165,6 +164,10 @@ def erase(subject: str, reason: str, mode: str, tenant: str) -> None:
 
 def _looked_up(subject: str, tenant: str) -> tuple[Kit, SubjectState]:
     kit = current_state().kit
+    try:
+        check_subject(subject, tenant)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     kit.runtime.ensure()
     return kit, kit.runtime.reader.state(tenant, subject)
 

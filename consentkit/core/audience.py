@@ -24,10 +24,10 @@ from consentkit.core.criteria import (
     Weak,
     Whole,
 )
-from consentkit.core.gate import DENIED, OBJECTABLE
+from consentkit.core.gate import DENIED, against
 from consentkit.core.places import Place
 from consentkit.core.rulebook import Rulebook
-from consentkit.core.terms import UNREGULATED, Basis, Kind, Regime, Status
+from consentkit.core.terms import UNREGULATED, Basis, Kind, Regime
 from consentkit.core.view import Rule
 
 
@@ -132,8 +132,8 @@ def _erased(asking: _Asking) -> _Answer:
 
 
 def _restricted(asking: _Asking) -> _Answer:
-    refusals = (Status.REFUSED, Status.WITHDRAWN) if asking.rule.basis in OBJECTABLE else ()
-    asking.denials += [Whole(), Standing(asking.item, (Status.OBJECTED, *refusals), asking.young)]
+    statuses = against(asking.rule.basis, asking.rule.item in asking.book.core)
+    asking.denials += [Whole(), Standing(asking.item, statuses, asking.young)]
     return None
 
 

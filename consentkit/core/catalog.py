@@ -279,7 +279,9 @@ class Catalog:
         return tuple(self.in_category(key)) if key in self.categories else (self.purpose(key),)
 
     def items_of(self, key: str) -> tuple[Item, ...]:
-        """The purposes or policies that a key of the shared namespace means. Raises UnknownPurpose."""
+        """The purposes or policies that a key of the shared namespace means. Raises UnknownPurpose, ValueError."""
+        if not isinstance(key, str):
+            raise ValueError(f"{key!r} is no key: give one key of the catalogue, as text")
         if key in self.policies or key in self.bundles:
             return tuple(Item(Kind.POLICY, p.key) for p in self.policies_of(key))
         return tuple(Item(Kind.PURPOSE, p.key) for p in self.purposes_of(key))

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 from consentkit.core.catalog import Catalog, Purpose
 from consentkit.core.errors import ChoiceRejected, SeparateConsentNeeded
-from consentkit.core.gate import OBJECTION, RESTRICTION
+from consentkit.core.gate import OBJECTION, RESTRICTION, Row, against
 from consentkit.core.record import Answer
 from consentkit.core.terms import Action, Basis, Kind, Method
 from consentkit.core.times import Duration
 
-_METHODS = frozenset(Method)
 _METHODS = frozenset(Method)
 _ACTOR = re.compile(r"subject|operator|browser|guardian:[0-9]+")
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
@@ -96,14 +95,36 @@ def denying(catalog: Catalog, keys: Sequence[str], how: Manner, action: Action) 
 
 def restricting(how: Manner, action: Action, what: Sequence[str] = (RESTRICTION,)) -> list[Answer]:
     """A restriction, an objection to everything, or their end, about the subject as a whole (GDPR 18, 21)."""
+    if how.scope:
+        raise ValueError("scope: this is about the person as a whole; name purposes, or leave scope= out")
     return [say(how, Kind.SUBJECT, item, action) for item in what]
+
+
+def objecting(catalog: Catalog, keys: Sequence[str], how: Manner) -> list[Answer]:
+    """Objections to purposes of whatever basis; without keys to everything."""
+    if not keys:
+        return restricting(how, Action.OBJECTED, (OBJECTION,))
+    return [_answer(p, Action.OBJECTED, how) for p in _every_purpose(catalog, keys)]
 
 
 def lifting(catalog: Catalog, keys: Sequence[str], how: Manner) -> list[Answer]:
     """The end of restriction and objection; with keys, of the objection to these purposes."""
     if not keys:
         return restricting(how, Action.LIFTED, (RESTRICTION, OBJECTION))
-    return [_answer(p, Action.LIFTED, how) for p in _purposes(catalog, keys)]
+    return [_answer(p, Action.LIFTED, how) for p in _every_purpose(catalog, keys)]
+
+
+def is_objection(catalog: Catalog, row: Row) -> bool:
+    """Whether a last answer is one that `lift` ends: for some purposes a refusal is an objection too."""
+    purpose = catalog.purposes.get(row.item)
+    return row.status in against(purpose.basis if purpose else Basis.CONSENT, bool(purpose and purpose.core))
+
+
+def _every_purpose(catalog: Catalog, keys: Sequence[str]) -> list[Purpose]:
+    found = {p.key: p for key in keys for p in catalog.every_purpose_of(key)}
+    if not found:
+        raise ChoiceRejected(f"nothing to answer in {', '.join(keys)}: there is no purpose")
+    return list(found.values())
 
 
 def _denied(catalog: Catalog, key: str) -> list[Purpose]:

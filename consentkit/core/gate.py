@@ -76,6 +76,16 @@ def _denial(row: Row) -> Reason:
 OBJECTABLE = frozenset({Basis.LEGITIMATE_INTEREST, Basis.PUBLIC_TASK})
 _OBJECTED: tuple[Status, ...] = (Status.OBJECTED,)
 _AGAINST: tuple[Status, ...] = (Status.OBJECTED, Status.REFUSED, Status.WITHDRAWN)
+
+
+def against(basis: Basis, core: bool) -> tuple[Status, ...]:
+    """The answers to a purpose that are an objection to it.
+
+    Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a no to a core purpose has rule 7.
+    """
+    return _AGAINST if basis in OBJECTABLE and not core else _OBJECTED
+
+
 # Python 3.11 calls a function for each `Kind.POLICY`, ten times as slow as a name.
 _POLICY, _CONSENT, _ACCEPTED, _GIVEN = Kind.POLICY, Basis.CONSENT, Reason.ACCEPTED, Reason.GIVEN
 
@@ -98,9 +108,10 @@ def _restricted(case: Case) -> Outcome | None:
         last = max((r for r in said if r.item == item), key=order, default=None)
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
-    # Where there is no consent to withdraw, a no is an objection (GDPR 21(1)); a core purpose has rule 7.
-    against = _AGAINST if case.rule.basis in OBJECTABLE else _OBJECTED
-    objected = standing(case.rows, case.own, case.young, against)
+    statuses = _OBJECTED
+    if case.rule.basis is not _CONSENT:
+        statuses = against(case.rule.basis, case.rule.item in case.view.core)
+    objected = standing(case.rows, case.own, case.young, statuses)
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from consentkit.core.catalog import MinorRules
-from consentkit.core.places import AgeRule
+from consentkit.core.places import AgeRule, Places
 from consentkit.core.terms import Band
 from consentkit.core.times import add_years, from_us, to_us
 
@@ -67,6 +67,11 @@ def band_of(age: Age, rule: AgeRule, now_us: int) -> tuple[Band, int | None]:
     return Band.MINOR, _midnight(day, rule)
 
 
+def minor_until(age: Age, rule: AgeRule, now_us: int) -> int:
+    """The instant at which somebody of this age now stops being a minor, or stopped: midnight at the place."""
+    return _midnight(age.majority(rule.minor_until, from_us(now_us).astimezone(rule.timezone).date()), rule)
+
+
 def moved(facts: Facts, old: AgeRule, new: AgeRule, now_us: int) -> Facts:
     """The facts by the rule of another place.
 
@@ -83,6 +88,17 @@ def moved(facts: Facts, old: AgeRule, new: AgeRule, now_us: int) -> Facts:
     if facts.band is Band.ADULT and new.minor_until > old.minor_until:
         return replace(facts, band=Band.UNKNOWN)
     return facts
+
+
+def grown(then: Facts, known: Facts, places: Places, at_us: int) -> Facts:
+    """Facts of a past moment, of which events keep no more than the band, with the majority that is known today.
+
+    Nobody's birthday changes. Whose majority is not kept any more was a child.
+    """
+    if then.band is not Band.MINOR or known.minor_until_us is None:
+        return then
+    here, there = (places.at(facts.jurisdiction).ages for facts in (known, then))
+    return replace(moved(known, here, there, at_us), jurisdiction=then.jurisdiction)
 
 
 def adds(known: Facts, said: Facts) -> bool:

@@ -28,10 +28,17 @@ class Rulebook:
 
     def asked(self, key: str) -> tuple[Rule, ...]:
         """The rules of the items that a key of the shared namespace means. Raises UnknownPurpose."""
-        found = self._asked.get(key)
+        found = self._asked.get(key) if isinstance(key, str) else None
         if found is None:
             found = self._asked[key] = tuple(self.rules[item.key] for item in self.catalog.items_of(key))
         return found
+
+    def knows(self, key: str) -> bool:
+        """Whether the catalogue has such a key."""
+        try:
+            return bool(self.catalog.items_of(key)) or key in self.catalog.categories
+        except LookupError:
+            return False
 
     def holds(self, at_us: int) -> bool:
         """Whether the rules hold at a moment: a policy version may come into force, or the clock go back."""
@@ -39,7 +46,10 @@ class Rulebook:
 
 
 def rulebook(catalog: Catalog, published: Published, at_us: int, *, past: bool = False) -> Rulebook:
-    """The rules at a moment. `past`: purposes by the versions published then, not by the catalogue's."""
+    """The rules at a moment, by the catalogue of then.
+
+    `past`: by a later one, for what the catalogue of then had not: purposes by their versions of then, or the first.
+    """
     rules = {p.key: _purpose_rule(catalog, p, published, at_us, past) for p in catalog.purposes.values()}
     rules |= {p.key: _policy_rule(p, published, at_us) for p in catalog.policies.values()}
     coming = [r.effective_us for rs in published.policies.values() for r in rs if r.effective_us > at_us]

@@ -16,7 +16,9 @@ _DURATION = re.compile(
 
 
 def to_us(moment: datetime) -> int:
-    """Microseconds since 1970-01-01 UTC. Raises ValueError for a naive datetime."""
+    """Microseconds since 1970-01-01 UTC. Raises ValueError for a naive datetime, and for what is none."""
+    if not isinstance(moment, datetime):
+        raise ValueError(f"{moment!r} is no moment: pass an aware datetime, for example datetime.now(UTC)")
     if moment.tzinfo is None:
         raise ValueError("a time zone is missing: pass an aware datetime, for example datetime.now(UTC)")
     return (moment - _EPOCH) // _ONE

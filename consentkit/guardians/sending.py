@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from consentkit.core.errors import AskedTooOften, MessageNotSent
 from consentkit.core.guardian_message import message_of
+from consentkit.core.ids import check_subject
 from consentkit.core.inviting import INVITE, Invitation, items_of, requesting
 from consentkit.core.minors import Facts
 from consentkit.core.record import Event, bucket_of
@@ -19,7 +20,6 @@ from consentkit.core.verification import GuardianMethod
 from consentkit.guardians.setup import Draft, GuardianSetup, about, code_hash, ended, link_hash, number_of
 from consentkit.kit_facts import FactSources
 from consentkit.kit_policies import PolicyVerbs
-from consentkit.kit_record import check_subject
 from consentkit.runtime import Runtime
 from consentkit.store import inviting
 from consentkit.store.database import Tx

@@ -7,6 +7,7 @@ host's about a few of its rows: each is looked up by its key.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -57,16 +58,40 @@ def strangers(question: Question, ids: Ids, unseen: Callable[[Text], Condition])
     return sa.select(candidate).distinct().where(candidate.is_not(None), ~known, unseen(candidate))
 
 
-def none_of(candidate: Text, ids: Callable[[], Sequence[str]]) -> Condition:
-    """That an id is none of these; they are asked for when the statement is executed."""
-    these = sa.bindparam("consentkit", callable_=ids, type_=sa.Text, expanding=True, unique=True)
-    return sa.and_(candidate.is_not(None), candidate.not_in(these))
+def exact(question: Question, ids: Text) -> Text:
+    """Ids as the texts that the gate is asked about: not padded, and capitals count, whatever their column says."""
+    return sa.collate(sa.cast(ids, sa.Text), "default" if question.postgresql else "BINARY")
+
+
+def none_of(question: Question, candidate: Text, ids: Callable[[], Sequence[str]]) -> Condition:
+    """That an id is none of these; they are asked for when the statement is executed.
+
+    One parameter for all of them: PostgreSQL takes 65,535, and there may be more.
+    """
+    these: sa.TableValuedAlias
+    if question.postgresql:
+        array = sa.bindparam("consentkit", callable_=ids, type_=sa.ARRAY(sa.Text), unique=True)
+        these = sa.func.unnest(array).table_valued("value").render_derived()
+    else:
+        listed = sa.bindparam(
+            "consentkit", callable_=lambda: json.dumps(list(ids())), type_=sa.Text, unique=True
+        )
+        these = sa.func.json_each(listed).table_valued("value")
+    return sa.and_(candidate.is_not(None), candidate.not_in(sa.select(these.c.value)))
 
 
 def hidden(tenant: str) -> Ids:
     """What stands in the ledger in place of the ids of erased subjects."""
     subject = _SUBJECT.alias()
     return sa.select(subject.c.subject).where(subject.c.salt.is_(None), subject.c.tenant == tenant)
+
+
+def to_hide(tenant: str) -> Ids:
+    """The ids of erased subjects that are not hidden yet."""
+    subject = _SUBJECT.alias()
+    return sa.select(subject.c.subject).where(
+        subject.c.erased_us.is_not(None), subject.c.salt.is_not(None), subject.c.tenant == tenant
+    )
 
 
 def stream(database: Database, statement: Ids) -> Iterator[str]:

@@ -158,6 +158,17 @@ def published_us(catalog: Catalog, tx: Tx) -> int | None:
     return rows[0][0] if rows else None
 
 
+def catalogues(tx: Tx) -> list[tuple[int, str]]:
+    """When each catalogue was published first, and its digest; in that order. No notice begins like one."""
+    start = '{"bundles":'
+    rows = tx.run(
+        f"SELECT stored_us, digest FROM {_P}document WHERE media_type = ? "
+        f"AND substr(content, 1, {len(start)}) = ? ORDER BY stored_us",
+        (JSON, start),
+    )
+    return [(stored, name) for stored, name in rows]
+
+
 def read_document(tx: Tx, wanted: str) -> tuple[str, str] | None:
     """Media type and content of a stored text by its digest."""
     rows = tx.run(f"SELECT media_type, content FROM {_P}document WHERE digest = ?", (wanted,))

@@ -64,6 +64,12 @@ class LedgerReader:
         answers = tuple(row_of(row[5:]) for row in rows if row[5] is not None)
         return SubjectState(bytes(key), facts_of(facts), answers)
 
+    def facts_since(self, tenant: str, subject: str) -> tuple[Facts, int | None]:
+        """The facts in the subject's row, and since when they stand there; None: there are none."""
+        row = (bucket_of(tenant, subject), tenant, subject)
+        found = self._database.read(lambda tx: tx.run(sql.FIND_FACTS, row))
+        return (facts_of(found[0][:4]), found[0][4]) if found else (NOTHING_KNOWN, None)
+
     def events(
         self, tenant: str, subject: str, *, after: str | None = None, limit: int = PAGE, **equal: str
     ) -> list[Event]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from consentkit.core.errors import StoreUnavailable
 from consentkit.core.gate import Row
 from consentkit.core.minors import NOTHING_KNOWN, Facts
 from consentkit.core.record import Event
@@ -13,12 +14,22 @@ from consentkit.core.terms import Band
 from consentkit.core.times import from_us
 
 
+class RowDamaged(StoreUnavailable):
+    """A row holds what nobody wrote. `verify` says what was changed."""
+
+
 def facts_of(columns: Sequence[object]) -> Facts:
     """Facts from the columns band, minor_until_us, jurisdiction, erased_us."""
     band, minor_until, jurisdiction, erased = columns
     if band in (None, "unknown") and minor_until is jurisdiction is erased is None:
         return NOTHING_KNOWN
-    return Facts(Band(band or "unknown"), minor_until, jurisdiction, erased)  # type: ignore[arg-type]
+    try:
+        known = Band(str(band or "unknown"))
+    except ValueError as error:
+        raise RowDamaged("the row of a subject holds an age that is none") from error
+    if not isinstance(minor_until, int | None) or not isinstance(jurisdiction, str | None):
+        raise RowDamaged("the row of a subject holds facts that are none")
+    return Facts(known, minor_until, jurisdiction, erased)  # type: ignore[arg-type]
 
 
 def row_of(columns: Sequence[Any]) -> Row:

@@ -56,6 +56,10 @@ FIND_STATE = (
     f"FROM {_P}subject s LEFT JOIN {_P}state t ON t.bucket = s.bucket AND t.subject_key = s.subject_key "
     "WHERE s.bucket = ? AND s.tenant = ? AND s.subject = ?"
 )
+FIND_FACTS = (
+    f"SELECT band, minor_until_us, jurisdiction, erased_us, facts_us FROM {_P}subject "
+    "WHERE bucket = ? AND tenant = ? AND subject = ?"
+)
 LATEST_STATE = f"SELECT MAX(effective_us) FROM {_P}state WHERE bucket = ? AND subject_key = ?"
 
 EVENT_BY_ID = (

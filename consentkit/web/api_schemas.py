@@ -10,10 +10,10 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range, Regexp
 
+from consentkit.core.ids import SUBJECT_BYTES
 from consentkit.core.terms import Method
 from consentkit.core.verification import GuardianMethod
 
-SUBJECT_BYTES = 1024
 SUBJECTS = 1000
 ACTOR = r"subject|operator|guardian:[0-9]{1,9}"
 LOCALE = r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,7}"

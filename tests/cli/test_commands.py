@@ -249,6 +249,14 @@ def test_show_of_a_tenants_subject(app: Flask, consent: Consent) -> None:
     assert "u-1, tenant acme:" in consent("show", "u-1", "--tenant", "acme").stdout
 
 
+@pytest.mark.parametrize("command", ["show", "erase", "withdraw"])
+@pytest.mark.parametrize("subject", ["", "x" * 1025])
+def test_what_is_no_id_is_a_wrong_call(consent: Consent, command: str, subject: str) -> None:
+    done = consent(command, subject, *(["--all"] if command == "withdraw" else []))
+    assert done.exit_code == 2
+    assert "Error: subject: " in errors(done)
+
+
 @pytest.mark.parametrize("command", ["show", "export", "erase"])
 def test_an_unknown_subject_is_said_and_made_known_by_nothing(consent: Consent, command: str) -> None:
     for _ in range(2):

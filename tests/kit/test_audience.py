@@ -11,17 +11,21 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from ledgers import KEY, LOG_KEY, OnPostgresql, OnSqlite, ShiftedClock, Suite, catalog, open_kit
+from sqlalchemy.dialects.postgresql import CITEXT
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
+from consentkit import kit_audience
 from consentkit.core.catalog import Bundle, MinorRules, Policy, PolicyVersion, Purpose, Site
 from consentkit.core.catalog_rules import build
 from consentkit.core.errors import ConsentKitError, StoreUnavailable, UnknownPurpose
 from consentkit.core.minors import Age
 from consentkit.core.places import RegimeRule
+from consentkit.core.record import bucket_of
 from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.runtime import Runtime
 from consentkit.store.database import Database
+from consentkit.store.tables import metadata
 
 DAY = 86_400 * 1_000_000
 SOON = datetime.now(UTC) + timedelta(days=20)
@@ -148,6 +152,69 @@ class SilenceSuite(Suite):
         # A legal obligation does not end with an erasure.
         assert audience(kit, "books", among=sa.select(people.c.id)) == ["u-1", "u-2"]
         kit.runtime.dispose()
+
+    def test_an_erased_one_is_no_stranger_however_the_column_writes_the_id(
+        self, url: str, clock: ShiftedClock
+    ) -> None:
+        kit = open_kit(url, clock=clock)
+        kit.give("eva", "news")
+        kit.erase("eva")
+        clock.shift_us += 40 * DAY
+        assert kit.purge() == 1
+        padded = rows_of(kit, sa.CHAR(12), ["eva", "zed"]).c.id
+        if kit.runtime.database.postgresql:
+            with kit.runtime.database.engine.begin() as connection:
+                connection.exec_driver_sql("CREATE EXTENSION citext")
+        folded: Any = CITEXT if kit.runtime.database.postgresql else sa.Text(collation="NOCASE")
+        assert [each.strip() for each in self.both(kit, padded)] == ["zed"]
+        for order in (["EVA", "eva"], ["eva", "EVA"]):
+            assert self.both(kit, rows_of(kit, folded, order).c.id) == ["EVA"]  # who is somebody else
+        kit.runtime.dispose()
+
+    def both(self, kit: Kit, ids: Any) -> list[str]:
+        """Who may be processed for the account, as a condition and as a set."""
+        found = listed(kit, sa.select(ids).where(kit.allowed("account", ids)))
+        assert [each.strip() for each in found] == audience(kit, "account", among=sa.select(ids))
+        return found
+
+    def test_a_purge_between_the_question_and_the_answer(
+        self, url: str, clock: ShiftedClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kit = open_kit(url, clock=clock)
+        kit.give("u-1", "news")
+        kit.erase("u-1")
+        clock.shift_us += 40 * DAY
+        people = rows_of(kit, sa.Text, ["u-1", "u-2"])
+        asked = kit_audience._erased
+
+        def then_purged(*question: Any) -> list[str]:
+            found = asked(*question)
+            assert kit.purge() == 1
+            return found
+
+        monkeypatch.setattr(kit_audience, "_erased", then_purged)
+        query = sa.select(people.c.id).where(kit.allowed("account", people.c.id))
+        assert listed(kit, query) == ["u-2"]
+        kit.runtime.dispose()
+
+    def test_more_erased_ones_than_a_statement_has_parameters(self, kit: Kit) -> None:
+        ids = [f"gone-{n}" for n in range(66_000)]
+        kit.decide("u-1", "account")  # which opens the ledger
+        gone = [
+            {
+                "bucket": bucket_of("", each),
+                "tenant": "",
+                "subject": kit.runtime.keyed.hidden_subject("", each),
+                "subject_key": n.to_bytes(16, "big"),
+                "salt": None,
+                "erased_us": 1,
+            }
+            for n, each in enumerate(ids)
+        ]
+        with kit.runtime.database.engine.begin() as connection:
+            connection.execute(metadata.tables["consentkit_subject"].insert(), gone)
+        people = rows_of(kit, sa.Text, [*ids, "u-2"])
+        assert self.both(kit, people.c.id) == ["u-2"]
 
     def test_a_regime_of_the_place(self, url: str) -> None:
         rows = [RegimeRule("ZZ", {"analytics": "opt_out"}, "a law", SOON.date())]  # type: ignore[dict-item]
@@ -309,6 +376,11 @@ class HostSuite(Suite):
                 kit.allowed("news", sa.column("id", kind))
             with pytest.raises(ValueError, match="give an expression of type String"):
                 kit.audience("news", among=sa.select(sa.column("id", kind)))
+
+    @pytest.mark.parametrize("given", ["ada", None, 7])
+    def test_an_id_is_no_column(self, kit: Kit, given: Any) -> None:
+        with pytest.raises(ValueError, match="no column: give the one with the ids"):
+            kit.allowed("news", given)
 
     def test_among_is_a_select_of_one_column(self, kit: Kit) -> None:
         with pytest.raises(ValueError, match="audience_ids"):
