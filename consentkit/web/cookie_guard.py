@@ -21,7 +21,7 @@ from consentkit.core.gate import Decision
 from consentkit.kit_gated import blocked
 from consentkit.web.caching import Reply, begin, keep_private, say
 from consentkit.web.current import current
-from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse
+from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse, readable
 from consentkit.web.state import state_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def purposes_of(catalog: Catalog, cookie: SetCookie, host: str) -> tuple[str, ..
     Where several declarations have its name, those that fit its domain and path too; a cookie whose name alone
     fits is declared all the same.
     """
-    named = [(p.key, c) for p in catalog.purposes.values() for c in p.cookies if c.matches(cookie.name)]
+    name = readable(cookie.name)
+    named = [(p.key, c) for p in catalog.purposes.values() for c in p.cookies if c.matches(name)]
     fitting = [(key, c) for key, c in named if _fits(c, cookie, host)]
     return tuple(dict.fromkeys(key for key, _ in fitting or named))
 
