@@ -51,20 +51,24 @@ class CurrentConsents:
         """The gate's typed answer. Raises UnknownPurpose for a key that the catalogue does not have."""
         if at is not None:
             return self.state.kit.of(self.subject).decide(item, at=at, scope=scope)
-        return self.state.kit.decided(item, self.look(item, scope=scope), self.subject)
+        identity = identify(self.state)
+        return self.state.kit.decided(item, self._look(item, scope, identity), identity.subject)
 
     def look(self, item: str, *, scope: str = "") -> Decision:
         """The same answer, told to nobody: for pages that show how things stand and process nothing."""
+        return self._look(item, scope, identify(self.state))
+
+    def _look(self, item: str, scope: str, identity: Identity) -> Decision:
         kit = self.state.kit
         kit.catalog.items_of(item)
         try:
             rules = kit.runtime.rules()
-            known = self.known
+            known = self._known(identity)
         except (StoreUnavailable, SchemaOutdated) as error:
             log_unavailable(error)
             return unavailable(item)
         return kit.answer(
-            rules, item, self.subject, known.subject, scope=scope, also=known.also, signals=signals()
+            rules, item, identity.subject, known.subject, scope=scope, also=known.also, signals=signals()
         )
 
     def allows(self, item: str, *, scope: str = "") -> bool:
@@ -102,7 +106,9 @@ class CurrentConsents:
     @property
     def known(self) -> Known:
         """What the ledger and this request say of the subject. Raises StoreUnavailable, SchemaOutdated."""
-        identity = identify(self.state)
+        return self._known(identify(self.state))
+
+    def _known(self, identity: Identity) -> Known:
         memo: tuple[Identity, Known] | None = environ().get(_MEMO)
         if memo is None or memo[0] != identity:
             _for_one(self.state)
