@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from logging import ERROR
 
 from consentkit.core.catalog import Catalog, MinorRules
 from consentkit.core.minors import Age, Facts, band_of, minor_until, moved
+from consentkit.core.place_rules import is_jurisdiction
 from consentkit.core.record import VISITOR
 from consentkit.core.terms import Band
+from consentkit.logs import harmless, log
 
 AgeLoader = Callable[[str], Age | None]
 JurisdictionLoader = Callable[[], str | None]
@@ -16,11 +19,15 @@ JurisdictionLoader = Callable[[], str | None]
 
 @dataclass
 class FactSources:
-    """The host's loaders. `age` is never called for visitors; `jurisdiction` only inside a request."""
+    """The host's loaders. `age` is never called for visitors; `jurisdiction` only inside a request.
+
+    `told`: the log has the loader's fault, once for a process.
+    """
 
     age: AgeLoader | None = None
     jurisdiction: JurisdictionLoader | None = None
     in_request: Callable[[], bool] = lambda: False
+    told: bool = False
 
     def rules(self, catalog: Catalog) -> MinorRules | None:
         """The rules for minors; None where there are neither rules nor an age loader."""
@@ -66,8 +73,24 @@ class FactSources:
     def place(self, catalog: Catalog) -> str | None:
         """The jurisdiction of a subject of whom none is written down."""
         if self.jurisdiction is not None:
-            return self.jurisdiction() if self.in_request() else None
+            return self._asked(self.jurisdiction) if self.in_request() else None
         return catalog.site.default_jurisdiction
+
+    def _asked(self, loader: JurisdictionLoader) -> str | None:
+        """The loader's word, which is written down with the next answer. What is no place is an unknown one."""
+        try:
+            said = loader()
+            code = said.strip().upper() if isinstance(said, str) else ""
+            if said is None or is_jurisdiction(code):
+                return code or None
+            fault = "it returned what is not ISO 3166, such as DE or US-CA"
+        except Exception as error:
+            fault = harmless(error)
+        if not self.told:
+            self.told = True
+            message = "the jurisdiction_loader failed, so the strictest law holds: %(error)s"
+            log(ERROR, "jurisdiction_unknown", message, error=fault)
+        return None
 
 
 def placed(catalog: Catalog, facts: Facts, jurisdiction: str, now_us: int) -> Facts:

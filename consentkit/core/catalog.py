@@ -45,7 +45,7 @@ class Cookie:
 
     def matches(self, name: str) -> bool:
         """Whether a cookie of this name is meant."""
-        return fnmatchcase(name, self.name)
+        return fnmatchcase(name, self.name.replace("[", "[[]"))
 
 
 @dataclass(frozen=True, slots=True)

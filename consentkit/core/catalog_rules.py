@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from datetime import date
@@ -41,6 +42,7 @@ TRACKER_COOKIES = (
 COOKIE_VALIDITY_DAYS = 13 * 31
 COOKIE_VALIDITY = "P6M"
 VISITOR_DAYS = 180
+_HTTP = re.compile(r"https?://[^\s/]", re.IGNORECASE)
 
 T = TypeVar("T", Category, Purpose, Party, Policy, Bundle, ExceptionGround)
 
@@ -76,6 +78,9 @@ def build(
     check_places(catalog)
     check_hosts(catalog)
     for party in catalog.parties.values():
+        if party.url and not _HTTP.match(party.url):
+            mend = "Write the whole address of its page, such as https://partner.example/privacy"
+            raise CatalogError("is no address of a page", key=f"parties.{party.key}.url", mend=mend)
         if party.webhook and (fault := webhook_fault(party.webhook)):
             mend = "Write the whole address, such as https://partner.example/consent"
             raise CatalogError(fault, key=f"parties.{party.key}.webhook", mend=mend)

@@ -1,5 +1,5 @@
 /* consentkit: the banner, the dialog and gated tags. Everything also works without this file, by plain forms.
-   It reads data-action, data-status, data-revision and data-gcm of its own tag. */
+   It reads data-action, data-status, data-revision, data-gpc and data-gcm of its own tag. */
 (() => {
   "use strict";
   if (window.consentkit) return;
@@ -92,11 +92,13 @@
     if (cookie() === seen) return;
     const anew = seen;
     let next = hint();
+    let source = "restored";
     if (!next.fresh) {
       next = await ask(page.status).catch(() => ({ shown: "banner", granted: [] }));
       seen = cookie();
+      if (next.gpc) source = "gpc";
     }
-    if (gist(next) !== told) apply({ ...next, changed: null }, "restored", anew);
+    if (gist(next) !== told) apply({ ...next, changed: null }, source, anew);
     if (leaving) location.reload();
   }
 
@@ -191,6 +193,14 @@
     if (!response.ok) throw response;
     const answer = await response.json();
     if (!Array.isArray(answer.granted)) throw response;
+    /* A signal that the server was not sent ends what silence allows all the same; a yes is later than it. */
+    if (navigator.globalPrivacyControl && page.gpc) {
+      const heeding = page.gpc.split(" ");
+      const ended = heeding.filter((key) => answer.unasked.includes(key));
+      answer.granted = answer.granted.filter((key) => !ended.includes(key));
+      answer.denied.push(...ended);
+      answer.gpc = !heeding.some((key) => answer.granted.includes(key));
+    }
     return answer;
   }
 

@@ -33,7 +33,7 @@ class ConsentClient(FlaskClient):
             for name in _VISITOR_COOKIES:
                 cookie = self.get_cookie(name, domain=domain.lstrip(".").split(":")[0])
                 if cookie is not None:
-                    return VISITOR + cookie.value.rsplit(".", 2)[0]
+                    return VISITOR + cookie.value.partition(".")[0]
         return None
 
     def become(self, visitor: str | None = None) -> str:

@@ -18,6 +18,7 @@ from consentkit.web.current import current
 from consentkit.web.identity import become, hint, identify, new_visitor, remember, signer
 from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, wants_html
+from consentkit.web.sent import sent
 from consentkit.web.standing import hint_value, standing
 from consentkit.web.state import BLUEPRINT, State
 
@@ -59,7 +60,7 @@ def answer(state: State) -> Response:
         return too_many(pause)
     subject = identify(state).subject or new_visitor()
     try:
-        taken = _taken(state, subject, _born(_form()))
+        taken = _taken(state, subject, _born(sent()))
     except NoDate as error:
         if wants_html():
             return _page(fault=error.fault, status=422)
@@ -89,11 +90,6 @@ def _facts(state: State) -> Facts:
     return kit.facts.complete(kit.catalog, consents.subject, known, kit.runtime.clock.now())
 
 
-def _form() -> Mapping[str, Any]:
-    form = request.get_json(silent=True) if request.is_json else request.form
-    return form if isinstance(form, Mapping) else {}
-
-
 def _born(form: Mapping[str, Any]) -> date:
     """The date that was written. Raises NoDate."""
     texts = [str(form.get(name) or "").strip() for name in FIELDS]
@@ -121,7 +117,7 @@ def _done(state: State, subject: str) -> Response:
     account = identify(state).account
     if account is None:
         become(subject)
-    target = safe_next(str(_form().get("next") or "")) or url_for(f"{BLUEPRINT}.age", locale=state.locale())
+    target = safe_next(str(sent().get("next") or "")) or url_for(f"{BLUEPRINT}.age", locale=state.locale())
     response = make_response(redirect(target, 303)) if wants_html() else jsonify(band=_facts(state).band)
     if account is None:
         remember(state, response, subject)

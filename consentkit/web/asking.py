@@ -24,6 +24,7 @@ from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
 from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, rejected, wants_html
+from consentkit.web.sent import sent
 from consentkit.web.standing import granted, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
@@ -56,7 +57,7 @@ class Asked:
 
 def is_asked() -> bool:
     """Whether the request answers one thing by itself."""
-    return bool(_form().get("ask"))
+    return bool(sent().get("ask"))
 
 
 def askable(catalog: Catalog, key: str) -> Question:
@@ -113,11 +114,6 @@ def answer(state: State) -> Response:
     return response
 
 
-def _form() -> Mapping[str, Any]:
-    form = request.get_json(silent=True) if request.is_json else request.form
-    return form if isinstance(form, Mapping) else {}
-
-
 def _text(form: Mapping[str, Any], name: str) -> str | None:
     value = form.get(name)
     if isinstance(value, list) and len(value) == 1:
@@ -128,7 +124,7 @@ def _text(form: Mapping[str, Any], name: str) -> str | None:
 
 
 def _parse(catalog: Catalog) -> Asked:
-    form = _form()
+    form = sent()
     if _text(form, "decision") != "save":
         raise ValueError(
             "decision is save: with purpose=<purpose> or category=<category> for yes, without it for no"
@@ -157,8 +153,7 @@ def _record(state: State, asked: Asked) -> tuple[str, Event]:
     """Append the events. The subject, and the first of what was recorded."""
     kit, identity, question = state.kit, identify(state), asked.question
     subject, locale = identity.subject or new_visitor(), state.locale()
-    known = asked.notice is not None and is_digest(asked.notice)
-    notice = asked.notice if known else kit.purpose_notice(question.key, locale).digest
+    notice = asked.notice if asked.notice is not None and is_digest(asked.notice) else None
     keys = [purpose.key for purpose in question.purposes]
     before = set() if asked.yes else _given_before(asked)
     events = kit.choose(

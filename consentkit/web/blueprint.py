@@ -16,6 +16,7 @@ from consentkit.web import (
     once,
     pages,
 )
+from consentkit.web.sent import limit_body, too_large
 from consentkit.web.state import BLUEPRINT, current_state
 
 YEAR_S = 365 * 24 * 3600
@@ -33,6 +34,8 @@ def blueprint(url_prefix: str) -> Blueprint:
     made = _Blueprint(
         BLUEPRINT, "consentkit", url_prefix=url_prefix, template_folder="templates", static_folder="static"
     )
+    made.before_request(_before)
+    made.register_error_handler(413, too_large)
     made.add_url_rule("", "preferences", _preferences, methods=["GET", "POST"], strict_slashes=False)
     made.add_url_rule("/status", "status", lambda: pages.status(current_state()))
     made.add_url_rule("/state.css", "state_css", lambda: pages.state_css(current_state()))
@@ -50,6 +53,11 @@ def blueprint(url_prefix: str) -> Blueprint:
     made.add_url_rule("/link", "link", _link, methods=["GET", "POST"])
     made.add_url_rule("/announcements", "announcements", _announcements, methods=["GET", "POST"])
     return made
+
+
+def _before() -> Response | None:
+    verifier = request.endpoint == f"{BLUEPRINT}.guardian_callback"  # which reads what it is sent by itself
+    return limit_body() if request.method == "POST" and not verifier else None
 
 
 def _preferences() -> Response:

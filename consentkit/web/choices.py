@@ -13,7 +13,7 @@ from flask import Response, jsonify, make_response, redirect, request, url_for
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.choices import is_digest
-from consentkit.core.errors import ChoiceRejected, UnknownPurpose
+from consentkit.core.errors import ChoiceRejected
 from consentkit.core.terms import Basis, Method, Reason
 from consentkit.web.cross_site import came_from, safe_next, same_origin
 from consentkit.web.current import current
@@ -22,6 +22,7 @@ from consentkit.web.identity import become, hint, identify, new_visitor, remembe
 from consentkit.web.limiting import too_many, wait
 from consentkit.web.pages import preferences_page
 from consentkit.web.problems import problem, rejected, wants_html
+from consentkit.web.sent import sent
 from consentkit.web.standing import granted, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
@@ -31,13 +32,17 @@ DECISIONS = ("accept-all", "reject-all", "save", "withdraw-all", "defer")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the form says. `categories` and `purposes` are the ticked ones, for `save`."""
+    """What the form says. `categories` and `purposes` are the ticked ones, for `save`.
+
+    `unknown`: what it asks for and the catalogue does not have, any more.
+    """
 
     decision: str
     categories: tuple[str, ...]
     purposes: tuple[str, ...]
     notice: str | None
     next: str | None
+    unknown: str | None
 
 
 def choose(state: State) -> Response:
@@ -46,30 +51,38 @@ def choose(state: State) -> Response:
         return problem(403, "cross-site", "Forbidden", "A choice has to come from this site's own pages.")
     try:
         choice = _parse(state.kit.catalog)
-        if choice.decision == "defer":
-            return _defer(state, choice)
-        give, deny = _split(state.kit.catalog, choice)
-        if choice.decision == "save":
-            give = [key for key in give if not _is_on_by_silence(key)]
-        pause = wait(state, yes=bool(give) or not deny)
-        if pause is not None and (not deny or identify(state).subject is None):
-            return too_many(pause)
-        before = granted(state)
-        stale = bool(give) and not _notice_holds(state, choice)
-        visitor = _record(state, [] if stale or pause is not None else give, deny, choice)
-    except UnknownPurpose as error:
-        return problem(422, "unknown-purpose", "Unknown purpose", str(error))
+        return _defer(state, choice) if choice.decision == "defer" else _chosen(state, choice)
     except (ChoiceRejected, ValueError) as error:
-        return rejected(error, safe_next(request.form.get("next")) or came_from())
-    now = standing(state, put_away=not stale and pause is None)
+        return rejected(error, _back())
+
+
+def _chosen(state: State, choice: Choice) -> Response:
+    """Of an answer with both the no is recorded also where the yes is not. Raises ChoiceRejected."""
+    give, deny = _split(state.kit.catalog, choice)
+    if choice.decision == "save":
+        give = [key for key in give if not _is_on_by_silence(key)]
+    pause = wait(state, yes=bool(give) or not deny)
+    if pause is not None and (not deny or identify(state).subject is None):
+        return too_many(pause)
+    before = granted(state)
+    stale = choice.unknown is not None or (bool(give) and not _notice_holds(state, choice))
+    refused: ChoiceRejected | None = None
+    try:
+        visitor = _record(state, [] if stale or pause is not None else give, deny, choice)
+    except ChoiceRejected as error:  # such as a child's yes
+        if not deny:
+            raise
+        refused = error
+        visitor = _record(state, [], deny, choice)
+    now = standing(state, put_away=not stale and pause is None and refused is None)
     changed = tuple(sorted(set(now.granted) ^ before))
     answer = standing_json(state, now, changed=changed)
     if pause is not None:
         response = too_many(pause)
     elif stale:
-        response = _outdated(state)
+        response = _outdated(state, choice)
     else:
-        response = _answer(choice, answer)
+        response = rejected(refused, _back()) if refused is not None else _answer(choice, answer)
     if visitor is not None:
         remember(state, response, visitor)
     hint(state, response, hint_value(state, now))
@@ -79,41 +92,45 @@ def choose(state: State) -> Response:
 
 
 def _parse(catalog: Catalog) -> Choice:
-    form: Mapping[str, Any] = request.get_json(silent=True) or {} if request.is_json else request.form
-    if not isinstance(form, Mapping):
-        raise ValueError('send an object such as {"decision": "reject-all"}')
-    decision, notice = form.get("decision"), form.get("notice") or None
+    """The form. What was ticked beside a no to everything does not matter. Raises ValueError."""
+    form = sent()
+    decision, notice, target = form.get("decision"), form.get("notice") or None, form.get("next")
     if decision not in DECISIONS:
         raise ValueError(f"decision is one of {', '.join(DECISIONS)}")
     if not isinstance(notice, str):
         notice = None if notice is None else str(notice)
-    categories, purposes = _listed(form, "category"), _listed(form, "purpose")
-    for key in categories:
-        if key not in catalog.categories:
-            raise UnknownPurpose(f"there is no category {key!r}")
-    for key in purposes:
-        catalog.purpose(key)
-    target = form.get("next")
-    return Choice(
-        decision, categories, purposes, notice, safe_next(target if isinstance(target, str) else None)
-    )
+    unknown: list[str] = []
+    categories: tuple[str, ...] = ()
+    purposes: tuple[str, ...] = ()
+    if decision in ("accept-all", "save"):
+        categories = _known(_listed(form, "category"), catalog.categories, "category", unknown)
+        keys = tuple(key.removeprefix("purpose:") for key in _listed(form, "purpose"))
+        purposes = _known(keys, catalog.purposes, "purpose", unknown)
+    back = safe_next(target if isinstance(target, str) else None)
+    return Choice(decision, categories, purposes, notice, back, unknown[0] if unknown else None)
 
 
 def _listed(form: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    values = form.getlist(name) if hasattr(form, "getlist") else form.get(name, ())
+    values = form.getlist(name) if hasattr(form, "getlist") else form.get(name) or ()
     values = [values] if isinstance(values, str) else values
     if not isinstance(values, Sequence) or not all(isinstance(value, str) for value in values):
         raise ValueError(f"{name} is a list of keys")
     return tuple(values)
 
 
+def _known(
+    keys: Sequence[str], declared: Mapping[str, object], what: str, unknown: list[str]
+) -> tuple[str, ...]:
+    unknown += [f"there is no {what} {key!r}" for key in keys if key not in declared]
+    return tuple(key for key in keys if key in declared)
+
+
 def _split(catalog: Catalog, choice: Choice) -> tuple[list[str], list[str]]:
-    """The granted and the denied purposes. Only a tick of its own grants one that stands apart."""
+    """The granted and the denied purposes. Only a tick that is saved grants one that stands apart."""
     bundled = [p.key for c in catalog.choices for p in catalog.purposes_of(c.key)]
     apart = [p.key for p in catalog.apart]
-    ticked_apart = [catalog.purpose(key).key for key in choice.purposes]
     if choice.decision == "accept-all":
-        return list(dict.fromkeys([*bundled, *ticked_apart])), []
+        return bundled, []
     if choice.decision != "save":
         return [], [
             *bundled,
@@ -121,7 +138,7 @@ def _split(catalog: Catalog, choice: Choice) -> tuple[list[str], list[str]]:
             *(p.key for p in catalog.purposes.values() if p.scoped and p.basis is Basis.CONSENT),
         ]
     ticked = [p.key for c in choice.categories for p in catalog.purposes_of(c)]
-    give = list(dict.fromkeys([*ticked, *ticked_apart]))
+    give = list(dict.fromkeys([*ticked, *choice.purposes]))
     return give, [key for key in (*bundled, *apart) if key not in give]
 
 
@@ -153,9 +170,8 @@ def _record(state: State, give: Sequence[str], deny: Sequence[str], choice: Choi
     if choice.decision == "withdraw-all" and withdraw:
         refuse = [key for key in refuse if current().look(f"purpose:{key}").allowed]
     method = Method.FORM if choice.decision == "save" else Method.BUTTON
-    # A no counts whatever came with it: a digest that is none is not recorded.
-    named = choice.notice if give or choice.notice is None or is_digest(choice.notice) else None
-    notice = named if choice.notice else kit.notice(locale).digest
+    # A no counts whatever came with it. Who names no notice was shown none that we know of.
+    notice = choice.notice if choice.notice is not None and is_digest(choice.notice) else None
     if not (give or refuse or withdraw):
         return identity.visitor if identity.account is None else None
     kit.choose(
@@ -198,11 +214,16 @@ def _answer(choice: Choice, body: dict[str, Any]) -> Response:
     return make_response(redirect(f"{home}?saved=1" if back.split("?")[0] == home else back, 303))
 
 
-def _outdated(state: State) -> Response:
+def _back() -> str | None:
+    return safe_next(request.form.get("next")) or came_from()
+
+
+def _outdated(state: State, choice: Choice) -> Response:
     """The notice was changed meanwhile: the grants are not recorded, the new text is shown."""
     if wants_html():
         return preferences_page(state, outdated=True, target=safe_next(request.form.get("next")))
-    detail = "The notice was changed; show the current one and ask again. Nothing was granted."
+    why = choice.unknown or "The notice was changed"
+    detail = f"{why}; show the current one and ask again. Nothing was granted."
     return problem(
         409, "notice-outdated", "Notice outdated", detail, notice=state.kit.notice(state.locale()).digest
     )

@@ -1,7 +1,7 @@
-"""Response cookies: one that its visitor has not allowed does not leave, whoever set it.
+"""The last look at a response: a cookie that its visitor has not allowed does not leave, whoever set it.
 
-A WSGI wrapper, because Flask saves its session after all `after_request` functions. Only `Set-Cookie` headers
-are looked at, and the ledger is read only where one of them is declared.
+A WSGI wrapper, because Flask saves its session after all `after_request` functions. Of cookies only `Set-Cookie`
+headers are looked at, and the ledger is read only where one of them is declared.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from consentkit import logs
 from consentkit.core.catalog import Catalog, Cookie
 from consentkit.core.gate import Decision
 from consentkit.kit_gated import blocked
-from consentkit.web.caching import keep_private
+from consentkit.web.caching import Reply, begin, keep_private, say
 from consentkit.web.current import current
-from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse
+from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse, readable
 from consentkit.web.state import state_of
 
 if TYPE_CHECKING:
@@ -35,25 +35,31 @@ HeaderList = list[tuple[str, str]]
 
 def install(app: Flask, mode: str) -> None:
     """Put the guard around the app as it is now; `mode`: see `CONSENTKIT_COOKIE_GUARD`."""
-    if mode != "off":
-        app.wsgi_app = CookieGuard(app, strict=mode == "strict")  # type: ignore[method-assign]
+    app.wsgi_app = CookieGuard(app, mode)  # type: ignore[method-assign]
 
 
 class CookieGuard:
-    """Drops declared cookies that the gate denies; reports undeclared ones, or drops them too (`strict`)."""
+    """Drops declared cookies that the gate denies; reports undeclared ones, or drops them too (`strict`).
 
-    def __init__(self, app: Flask, *, strict: bool) -> None:
-        self._app, self._inner, self._strict = app, app.wsgi_app, strict
+    Whatever the mode, it says to caches what the page is.
+    """
+
+    def __init__(self, app: Flask, mode: str) -> None:
+        self._app, self._inner, self._off, self._strict = app, app.wsgi_app, mode == "off", mode == "strict"
         self._told: set[str] = set()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request (PEP 3333)."""
+        reply = begin(environ)
 
         def start(status: str, headers: HeaderList, *exc_info: Any) -> Any:
-            for name, _ in headers:
+            for name, _ in () if self._off else headers:
                 if name.lower() == "set-cookie":
                     headers = self._kept(environ, headers)
                     break
+            if reply.hooked:
+                headers = _told(reply, headers)
+            reply.gone = True
             return start_response(status, headers, *exc_info)
 
         inner: WSGIApplication = self._inner
@@ -143,7 +149,8 @@ def purposes_of(catalog: Catalog, cookie: SetCookie, host: str) -> tuple[str, ..
     Where several declarations have its name, those that fit its domain and path too; a cookie whose name alone
     fits is declared all the same.
     """
-    named = [(p.key, c) for p in catalog.purposes.values() for c in p.cookies if c.matches(cookie.name)]
+    name = readable(cookie.name)
+    named = [(p.key, c) for p in catalog.purposes.values() for c in p.cookies if c.matches(name)]
     fitting = [(key, c) for key, c in named if _fits(c, cookie, host)]
     return tuple(dict.fromkeys(key for key, _ in fitting or named))
 
@@ -163,6 +170,12 @@ def _for_one_person(headers: HeaderList) -> HeaderList:
     """What was decided for one visitor is not for the next."""
     found = Headers(headers)
     keep_private(found)
+    return list(found)
+
+
+def _told(reply: Reply, headers: HeaderList) -> HeaderList:
+    found = Headers(headers)
+    say(reply, found)
     return list(found)
 
 

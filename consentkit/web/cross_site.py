@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from flask import request
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
 
 
 def same_origin() -> bool:
@@ -20,20 +20,31 @@ def same_origin() -> bool:
         return site in ("same-origin", "none")
     origin = request.headers.get("Origin")
     if origin is not None:
-        return urlsplit(origin).netloc == request.host
+        return _parts(origin).netloc == request.host
     return not request.cookies
 
 
 def safe_next(target: str | None) -> str | None:
-    """A path on this site, or None: one leading slash, no second one, no backslash, no control character."""
-    if not target or not target.startswith("/") or target.startswith("//") or _UNSAFE.search(target):
+    """A path on this site, or None: one leading slash, nowhere two together, no backslash, no control character.
+
+    The query may hold anything that can be sent.
+    """
+    if not target or not target.startswith("/") or _UNSAFE.search(target):
         return None
-    return target
+    return None if "//" in re.split("[?#]", target, maxsplit=1)[0] else target
 
 
 def came_from() -> str | None:
     """The path of the page of ours that sent the form, from a same-host Referer."""
-    parts = urlsplit(request.referrer or "")
+    parts = _parts(request.referrer or "")
     if parts.netloc != request.host:
         return None
     return safe_next(parts.path + (f"?{parts.query}" if parts.query else ""))
+
+
+def _parts(url: str) -> SplitResult:
+    """Of an address; of what is none, nothing."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

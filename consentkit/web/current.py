@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from flask import Response, after_this_request
-
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.gate import Decision, Row, unavailable
 from consentkit.core.minors import is_minor
@@ -15,7 +13,7 @@ from consentkit.core.terms import DENIALS, Kind, Regime, Status
 from consentkit.kit_read import missing
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.store.reading import UNKNOWN_SUBJECT, SubjectState
-from consentkit.web.caching import keep_private
+from consentkit.web.caching import for_one_person, vary_by
 from consentkit.web.context import environ
 from consentkit.web.identity import Identity, identify
 from consentkit.web.state import State, current_state
@@ -53,20 +51,24 @@ class CurrentConsents:
         """The gate's typed answer. Raises UnknownPurpose for a key that the catalogue does not have."""
         if at is not None:
             return self.state.kit.of(self.subject).decide(item, at=at, scope=scope)
-        return self.state.kit.decided(item, self.look(item, scope=scope), self.subject)
+        identity = identify(self.state)
+        return self.state.kit.decided(item, self._look(item, scope, identity), identity.subject)
 
     def look(self, item: str, *, scope: str = "") -> Decision:
         """The same answer, told to nobody: for pages that show how things stand and process nothing."""
+        return self._look(item, scope, identify(self.state))
+
+    def _look(self, item: str, scope: str, identity: Identity) -> Decision:
         kit = self.state.kit
         kit.catalog.items_of(item)
         try:
             rules = kit.runtime.rules()
-            known = self.known
+            known = self._known(identity)
         except (StoreUnavailable, SchemaOutdated) as error:
             log_unavailable(error)
             return unavailable(item)
         return kit.answer(
-            rules, item, self.subject, known.subject, scope=scope, also=known.also, signals=signals()
+            rules, item, identity.subject, known.subject, scope=scope, also=known.also, signals=signals()
         )
 
     def allows(self, item: str, *, scope: str = "") -> bool:
@@ -104,11 +106,14 @@ class CurrentConsents:
     @property
     def known(self) -> Known:
         """What the ledger and this request say of the subject. Raises StoreUnavailable, SchemaOutdated."""
-        memo: Known | None = environ().get(_MEMO)
-        if memo is None:
-            after_this_request(_for_one)
-            memo = environ()[_MEMO] = self._read(identify(self.state))
-        return memo
+        return self._known(identify(self.state))
+
+    def _known(self, identity: Identity) -> Known:
+        memo: tuple[Identity, Known] | None = environ().get(_MEMO)
+        if memo is None or memo[0] != identity:
+            _for_one(self.state)
+            memo = environ()[_MEMO] = identity, self._read(identity)
+        return memo[1]
 
     def _read(self, identity: Identity) -> Known:
         """Signed in, the account's answers count, and what the browser's visitor denied."""
@@ -173,11 +178,9 @@ def _counts(row: Row) -> bool:
     return row.status in DENIALS and row.kind in (Kind.PURPOSE, Kind.SIGNAL)
 
 
-def _for_one(response: Response) -> Response:
+def _for_one(state: State) -> None:
     """What rests on cookie, signal and place is not for others. The place is no header that a cache could compare."""
-    kit = current_state().kit
-    if kit.catalog.signals:
-        response.vary.add("Sec-GPC")
-    if kit.facts.jurisdiction is not None:
-        keep_private(response.headers)
-    return response
+    if state.kit.catalog.signals:
+        vary_by("Sec-GPC")
+    if state.kit.facts.jurisdiction is not None:
+        for_one_person()

@@ -5,6 +5,8 @@ A browser sends names only, not where a cookie is kept, so each form is deleted:
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
@@ -13,12 +15,14 @@ from werkzeug.http import dump_cookie
 
 from consentkit.core.catalog import Catalog, Cookie
 from consentkit.core.terms import Basis, Reason
+from consentkit.web.context import environ
 from consentkit.web.current import current
-from consentkit.web.set_cookie import is_necessary
+from consentkit.web.set_cookie import is_necessary, readable
 from consentkit.web.state import State
 
 BYTES_AT_MOST = 3000
 """Of headers in one response: proxies refuse a head of more than 4 KiB or 8 KiB, and the answer would be lost."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def expire_cookies(state: State, response: Response) -> None:
@@ -27,26 +31,38 @@ def expire_cookies(state: State, response: Response) -> None:
     What has no room goes with the next answer, status or preference page.
     """
     left = BYTES_AT_MOST
-    for line in dict.fromkeys(_lines(state.kit.catalog)):
-        left -= len(line) + len("Set-Cookie: \r\n")
-        if left < 0:
-            return
-        response.headers.add("Set-Cookie", line)
+    for lines in _forms(state.kit.catalog):
+        while (size := sum(map(_size, lines))) > BYTES_AT_MOST:
+            lines.pop()  # the likeliest come first
+        if size <= left:
+            response.headers.extend(("Set-Cookie", line) for line in lines)
+            left -= size
 
 
-def _lines(catalog: Catalog) -> Iterator[str]:
-    """One header for each form, those first in which most cookies are set."""
-    allowed, names = _allowed(catalog), [*request.cookies, *_unseen(catalog)]
+def _size(line: str) -> int:
+    return len(line) + len("Set-Cookie: \r\n")
+
+
+def _forms(catalog: Catalog) -> Iterator[list[str]]:
+    """For each name the headers that delete every form of it.
+
+    In no order: one that a browser does not delete, a partitioned one say, may not stand before the others each time.
+    """
+    allowed, names = _allowed(catalog), dict.fromkeys((*_sent(), *_unseen(catalog)))
     gone = {name: found for name in names if (found := _forbidden(catalog, name, allowed))}
-    if not gone:
-        return
-    for domain in (None, *_domains()):
-        for name, declared in gone.items():
-            yield from (_line(name, path, domain) for path in _paths(declared))
-    for name, declared in gone.items():
-        for cookie in declared:
-            if cookie.domain:
-                yield from (_line(name, path, cookie.domain) for path in _paths(declared))
+    for name in random.sample(list(gone), len(gone)):
+        own = [cookie.domain for cookie in gone[name] if cookie.domain]
+        paths = _paths(gone[name])
+        lines = (_line(name, path, domain) for domain in (None, *_domains(), *own) for path in paths)
+        yield list(dict.fromkeys(lines))
+
+
+def _sent() -> Iterator[str]:
+    """Names as the browser wrote them, byte for byte: what a parser makes of one is another cookie's name."""
+    for pair in environ().get("HTTP_COOKIE", "").split(";"):
+        name, equals, _ = pair.partition("=")
+        if equals and (name := name.strip(" \t")) and not _CONTROL.search(name):
+            yield name
 
 
 def _unseen(catalog: Catalog) -> Iterator[str]:
@@ -55,8 +71,8 @@ def _unseen(catalog: Catalog) -> Iterator[str]:
     for purpose in catalog.purposes.values():
         for cookie in purpose.cookies:
             sent = here.startswith(cookie.path.rstrip("/") + "/")
-            if not sent and not set("*?[") & set(cookie.name):
-                yield cookie.name
+            if not sent and not set("*?") & set(cookie.name):
+                yield cookie.name.encode().decode("latin-1")
 
 
 def _allowed(catalog: Catalog) -> set[str]:
@@ -75,7 +91,7 @@ def _forbidden(catalog: Catalog, name: str, allowed: set[str]) -> Sequence[Cooki
     """The declarations of a cookie that no purpose allows; none for another cookie."""
     if is_necessary(current_app, name):
         return ()
-    declared = [(p.key, c) for p in catalog.purposes.values() for c in p.cookies if c.matches(name)]
+    declared = [(p.key, c) for p in catalog.purposes.values() for c in p.cookies if c.matches(readable(name))]
     return () if any(key in allowed for key, _ in declared) else [cookie for _, cookie in declared]
 
 
@@ -85,9 +101,8 @@ def _paths(declared: Sequence[Cookie]) -> Sequence[str]:
 
 def _line(name: str, path: str, domain: str | None) -> str:
     secure = name.lower().startswith(("__secure-", "__host-"))  # browsers take no other header for these
-    return dump_cookie(
-        name, max_age=0, path=path, domain=domain, secure=secure, sync_expires=False, max_size=0
-    )
+    line = dump_cookie("", max_age=0, path=path, domain=domain, secure=secure, sync_expires=False, max_size=0)
+    return name + line
 
 
 def _domains() -> list[str]:
@@ -96,6 +111,7 @@ def _domains() -> list[str]:
     try:
         ip_address(host.strip("[]"))
     except ValueError:
-        labels = host.split(".")
-        return [".".join(labels[start:]) for start in range(len(labels) - 2, -1, -1)]
+        root = "." if host.endswith(".") else ""  # to browsers another host, with cookies of its own
+        labels = host.removesuffix(".").split(".")
+        return [".".join(labels[start:]) + root for start in range(len(labels) - 2, -1, -1)]
     return []

@@ -6,33 +6,43 @@ not allowed is not in the page at all.
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-from flask import Response, after_this_request, current_app, render_template, url_for
+from flask import current_app, render_template, url_for
 from markupsafe import Markup
 
+from consentkit import logs
 from consentkit.core.catalog import Catalog, localized
 from consentkit.core.errors import CatalogError, UnknownPurpose
 from consentkit.core.texts import direction, texts
 from consentkit.web import asking
-from consentkit.web.caching import keep_private
+from consentkit.web.caching import for_one_person, not_stored
 from consentkit.web.current import current
 from consentkit.web.once import embed_id, here, is_shown
 
 Place = Literal["waiting", "in the page", "left out"]
 """Of a tag: inert until the script wakes it; as it is; not there."""
 
+_ATTRIBUTE = re.compile(r"""[^\s"'<>/=\x00-\x1f\x7f-\x9f]+""")
 HINTS = ("preconnect", "dns-prefetch", "prefetch", "preload", "modulepreload")
 
 
 def attributes(values: Mapping[str, object]) -> Markup:
-    """HTML attributes: `True` a bare one, `None` and `False` left out, `_` becomes `-`, `async_` `async`."""
-    written = (
+    """HTML attributes: `True` a bare one, `None` and `False` left out, `_` becomes `-`, `async_` `async`.
+
+    Raises ValueError for a name that HTML does not have (WHATWG HTML, 13.1.2.3).
+    """
+    written = [
         (name.rstrip("_").replace("_", "-"), value)
         for name, value in values.items()
         if value is not None and value is not False
-    )
+    ]
+    for name, _ in written:
+        if not _ATTRIBUTE.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of an attribute")
     return Markup("").join(
         Markup(" {}").format(name) if value is True else Markup(' {}="{}"').format(name, value)
         for name, value in written
@@ -127,10 +137,8 @@ def consent_embed(
     locale: str = state.locale()
     gate, place = _place(catalog, key, vendor, private)
     embed = embed_id(gate, vendor or "", title)
-    only_once = place != "in the page" and is_shown(embed)
+    only_once = place != "in the page" and is_shown(embed) and not_stored()
     shown = place == "in the page" or only_once
-    if only_once:
-        after_this_request(_not_stored)
     return _render(
         "embed.html",
         key=gate,
@@ -159,7 +167,12 @@ def _place(catalog: Catalog, key: str, vendor: str | None, private: bool) -> tup
         _check_vendor(catalog, key, vendor)
     if not private:
         return gate, "waiting"
-    after_this_request(_for_one_person)
+    if not for_one_person():
+        message = (
+            "a tag was left out: with private=True %(key)s is asked before the headers of a stream leave"
+        )
+        logs.log(logging.ERROR, "private_too_late", message, key=gate)
+        return gate, "left out"
     return gate, "in the page" if current().allows(gate) else "left out"
 
 
@@ -205,16 +218,6 @@ def _put_in(gate: str) -> dict[str, object]:
 
 def _left_out(gate: str) -> Markup:
     return Markup('<template data-consent-private="{}"></template>').format(gate)
-
-
-def _for_one_person(response: Response) -> Response:
-    keep_private(response.headers)
-    return response
-
-
-def _not_stored(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 def _catalog() -> Catalog:

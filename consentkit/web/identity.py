@@ -1,12 +1,14 @@
 """Who is asking: the account that the host names, or a visitor known by a signed cookie.
 
-The cookie carries a random id and its issue time, nothing else: an old copy cannot restore consent.
+The cookie carries a random id and its issue time: an old copy cannot restore consent. Once an account has used it,
+it carries a mark of that account, which another one does not have: a browser has more than one user, and forgets who
+is signed in sooner than who it is.
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from flask import Flask, Response, after_this_request, current_app, request
 from itsdangerous import BadData, TimestampSigner
@@ -14,6 +16,7 @@ from itsdangerous import BadData, TimestampSigner
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.reask import longest_rest_days
 from consentkit.core.record import VISITOR
+from consentkit.web.caching import for_one_person, vary_by
 from consentkit.web.context import environ
 from consentkit.web.state import State
 
@@ -23,15 +26,19 @@ LONGEST_DAYS = 400
 """Browsers keep no cookie longer (RFC 6265bis, 5.5)."""
 HINT, SEEN = "consent_hint", "consent_seen"
 _MEMO = "consentkit.identity"
-_SALT = "consentkit.visitor.v1"
+_SALT, _ACCOUNT_SALT = "consentkit.visitor.v1", "consentkit.account.v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`subject` is whom the answers belong to; `visitor` the id in the cookie, also of somebody signed in."""
+    """`subject` is whom the answers belong to; `visitor` the id in the cookie, also of somebody signed in.
+
+    `cookie`: what is to become of that: "mark" it for the account, "drop" another account's, or "keep" it.
+    """
 
     account: str | None
     visitor: str | None
+    cookie: str = field(default="keep", compare=False)
 
     @property
     def subject(self) -> str | None:
@@ -40,14 +47,43 @@ class Identity:
 
 
 def identify(state: State) -> Identity:
-    """Who is asking in this request; a cookie that is forged, cut or old is nobody."""
-    memo = environ().get(_MEMO)
-    if isinstance(memo, Identity):
+    """Who is asking in this request; a cookie that is forged, cut or old is nobody.
+
+    The host is asked each time: somebody may sign in or out before the response is made.
+    """
+    memo, account = environ().get(_MEMO), _account(state)
+    if isinstance(memo, Identity) and memo.account == account:
         return memo
-    after_this_request(_vary)
-    identity = Identity(_account(state), _visitor(state))
-    environ()[_MEMO] = identity
+    vary_by("Cookie")
+    identity = environ()[_MEMO] = _identity(state, account)
+    if identity.cookie != "keep":
+        after_this_request(lambda response: settle(state, response))
     return identity
+
+
+def _identity(state: State, account: str | None) -> Identity:
+    visitor, mark = _visitor(state)
+    if account is None or visitor is None:
+        return Identity(account, visitor)
+    if not mark:
+        return Identity(account, visitor, "mark")
+    mine = signer(_ACCOUNT_SALT).verify_signature(_pair(visitor, account), mark)
+    return Identity(account, visitor) if mine else Identity(account, None, "drop")
+
+
+def settle(state: State, response: Response) -> Response:
+    """Mark the visitor's cookie for the account that uses it, or drop another account's."""
+    known = environ().get(_MEMO)
+    if not isinstance(known, Identity) or known.cookie == "keep":
+        return response
+    environ()[_MEMO] = replace(known, cookie="keep")
+    for_one_person()
+    if known.visitor is not None and known.account is not None:
+        value = signed(known.visitor, known.account)
+        _set(state, response, cookie_name(state), value, httponly=True)
+    else:
+        forget_visitor(state, response)
+    return response
 
 
 def new_visitor() -> str:
@@ -55,19 +91,8 @@ def new_visitor() -> str:
     return VISITOR + secrets.token_urlsafe(16)
 
 
-def _vary(response: Response) -> Response:
-    """What was made for one person is not for others: only pages that asked vary."""
-    response.vary.add("Cookie")
-    return response
-
-
-def forget_identity() -> None:
-    """Ask the host again who is there: somebody signed in or out during this request."""
-    environ().pop(_MEMO, None)
-
-
 def leave_visitor() -> None:
-    """From here on in this request only the account is asking."""
+    """From here on in this request only the account is asking, or nobody."""
     known = environ().get(_MEMO)
     if isinstance(known, Identity):
         environ()[_MEMO] = Identity(known.account, None)
@@ -83,9 +108,17 @@ def remember(state: State, response: Response, visitor: str) -> None:
     _set(state, response, cookie_name(state), signed(visitor), httponly=True)
 
 
-def signed(visitor: str) -> str:
-    """The value of the cookie of a visitor, issued now."""
-    return signer().sign(visitor.removeprefix(VISITOR)).decode()
+def signed(visitor: str, account: str | None = None) -> str:
+    """The value of the cookie of a visitor, issued now; `account`: who uses it."""
+    value = visitor.removeprefix(VISITOR)
+    if account is not None:
+        value += "." + signer(_ACCOUNT_SALT).get_signature(_pair(visitor, account)).decode()
+    return signer().sign(value).decode()
+
+
+def _pair(visitor: str, account: str) -> str:
+    """With the visitor in it, the marks of one account in two browsers have nothing in common."""
+    return f"{visitor.removeprefix(VISITOR)}.{account}"
 
 
 def hint(state: State, response: Response, value: str) -> None:
@@ -152,14 +185,17 @@ def _account(state: State) -> str | None:
     return account
 
 
-def _visitor(state: State) -> str | None:
+def _visitor(state: State) -> tuple[str | None, str]:
+    """The id in the cookie, and the mark of an account."""
     cookie = request.cookies.get(cookie_name(state))
     if not cookie:
-        return None
+        return None, ""
     try:
-        return VISITOR + signer().unsign(cookie, max_age=lifetime_s(state)).decode("ascii")
+        value = signer().unsign(cookie, max_age=lifetime_s(state)).decode("ascii")
     except (BadData, ValueError, OverflowError, OSError):
-        return None
+        return None, ""
+    visitor, _, mark = value.partition(".")
+    return VISITOR + visitor, mark
 
 
 def signer(salt: str = _SALT) -> TimestampSigner:

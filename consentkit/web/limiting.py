@@ -6,7 +6,7 @@ It errs towards the person: a no of somebody who is known is always recorded, an
 from __future__ import annotations
 
 import logging
-from math import ceil
+from math import ceil, isfinite
 
 from flask import Response, make_response, render_template, request
 
@@ -46,6 +46,8 @@ def _seconds(said: object) -> int | None:
     if said is True:
         return None
     if said is False:
+        return RETRY_S
+    if isinstance(said, float) and not isfinite(said):
         return RETRY_S
     if isinstance(said, int | float):
         return max(1, ceil(said))

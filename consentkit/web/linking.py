@@ -6,8 +6,6 @@ as easy. With the answer the browser's visitor is forgotten, so that it is asked
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import Response, jsonify, make_response, redirect, render_template, request, url_for
 
 from consentkit.core.choices import is_digest
@@ -20,6 +18,7 @@ from consentkit.web.current import forget
 from consentkit.web.identity import forget_visitor, hint, identify, leave_visitor
 from consentkit.web.limiting import too_many, wait
 from consentkit.web.problems import page_context, problem, wants_html
+from consentkit.web.sent import sent
 from consentkit.web.standing import hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
 
@@ -76,18 +75,13 @@ def answer(state: State) -> Response:
     return _done(state, events, target)
 
 
-def _form() -> Any:
-    form = request.get_json(silent=True) if request.is_json else request.form
-    return form if hasattr(form, "get") else {}
-
-
 def _field(name: str) -> str | None:
-    value = _form().get(name)
+    value = sent().get(name)
     return value if isinstance(value, str) and value else None
 
 
 def _taken() -> list[str]:
-    form = _form()
+    form = sent()
     values = form.getlist("take") if hasattr(form, "getlist") else form.get("take", [])
     return (
         [value for value in values if isinstance(value, str)] if isinstance(values, list) else [str(values)]
@@ -102,8 +96,8 @@ def _holds(state: State) -> bool:
 
 def _record(state: State, purposes: list[str]) -> list[Event]:
     identity, locale, notice = identify(state), state.locale(), _field("notice")
-    if notice is None or not is_digest(notice):
-        notice = state.kit.notice(locale).digest
+    if notice is not None and not is_digest(notice):
+        notice = None  # a no counts whatever came with it
     return state.kit.link(
         identity.account or "",
         identity.visitor or "",

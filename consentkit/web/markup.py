@@ -68,8 +68,15 @@ def _head(state: State) -> dict[str, object]:
         "status": url_for("consentkit.status"),
         "state_css": url_for("consentkit.state_css"),
         "ask": bool(kit.catalog.signals) or kit.facts.relaxes(kit.catalog),
+        "gpc": " ".join(_heeding(kit.catalog)),
         "gcm": gcm_of(kit.catalog),
     }
+
+
+def _heeding(catalog: Catalog) -> Sequence[str]:
+    """Keys of what an opt-out signal ends."""
+    heeding = (p.key for p in catalog.purposes.values() if "gpc" in p.signals)
+    return tuple(dict.fromkeys(gate_key(catalog, f"purpose:{key}") for key in heeding))
 
 
 def consent_banner(position: str = "bottom") -> Markup:

@@ -16,7 +16,7 @@ from consentkit.core.terms import Kind
 from consentkit.core.times import from_us
 from consentkit.store.publishing import published_us
 from consentkit.store.reading import SubjectState
-from consentkit.web.caching import keep_private
+from consentkit.web.caching import for_one_person, keep_private
 from consentkit.web.current import current, heard_us, signals
 from consentkit.web.identity import HINT, forget_hint, identify
 from consentkit.web.standing import hint_heard
@@ -38,6 +38,7 @@ def install(app: Flask) -> None:
     def answered(response: Response) -> Response:
         if _hint_is_deaf(response):
             forget_hint(state_of(app), response)
+            for_one_person()
             keep_private(response.headers)
         return response
 

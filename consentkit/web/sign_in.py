@@ -13,8 +13,7 @@ from flask.globals import request_ctx
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.logs import unavailable as log_unavailable
 from consentkit.web import age
-from consentkit.web.current import forget
-from consentkit.web.identity import HINT, SEEN, forget_identity, forget_visitor, hint, identify
+from consentkit.web.identity import HINT, SEEN, forget_visitor, hint, identify, leave_visitor, settle
 from consentkit.web.standing import hint_value, standing
 from consentkit.web.state import State, state_of
 
@@ -44,8 +43,6 @@ def _session_changed() -> bool:
 
 
 def _compare(state: State, response: Response) -> None:
-    forget_identity()
-    forget()
     account = identify(state).account
     mark = hashlib.sha256(account.encode()).hexdigest()[:16] if account is not None else None
     before = _mark_before()
@@ -53,16 +50,14 @@ def _compare(state: State, response: Response) -> None:
         session.pop(MARK, None)
     elif session.get(MARK) != mark:
         session[MARK] = mark
-    if mark == before:
-        return
-    if mark is None:
-        _forget_browser(state, response)
-    else:
+    if mark != before:
         if before is not None:
             _forget_browser(state, response)
         else:
             _carry_age(state)
-        _replace_hint(state, response)
+        if mark is not None:
+            _replace_hint(state, response)
+    settle(state, response)
 
 
 def _carry_age(state: State) -> None:
@@ -92,6 +87,7 @@ def _replace_hint(state: State, response: Response) -> None:
 def _forget_browser(state: State, response: Response) -> None:
     """After sign-out somebody else may sit there: a new visitor, who was not asked yet."""
     forget_visitor(state, response)
+    leave_visitor()
     for cookie in (HINT, SEEN):
         response.delete_cookie(
             cookie, path="/", domain=state.settings.cookie_domain, secure=request.is_secure

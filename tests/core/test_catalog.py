@@ -191,6 +191,16 @@ def test_a_fault_names_the_key_and_the_mend(parts: dict[str, Any], key: str, men
     assert key in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "data:text/html,x", "//v.example", "v.example", "https://", " https://v.example"],
+)
+def test_the_address_of_a_party_is_a_page(url: str) -> None:
+    with pytest.raises(CatalogError, match=r"parties\.v\.url"):
+        build(parties=[Party("v", url=url)])
+    build(parties=[Party("v", url="HTTPS://v.example/privacy"), Party("w")])
+
+
 def test_what_is_no_dark_pattern() -> None:
     build(**p(category="necessary", basis=Basis.CONTRACT, cookies=[Cookie("session")]))
     build(**p(category="analytics", cookies=[Cookie("_ga")], valid_for="P13M"))

@@ -178,15 +178,27 @@ def test_without_script_the_same_by_a_sheet_of_ones_own(open_at: Open, url: str)
 @pytest.mark.parametrize("place", ["US-CA", "DE"])
 @pytest.mark.parametrize("gpc", ["header", "header script", "script"])
 def test_the_signal_is_honoured_and_said(open_at: Open, place: str, gpc: str, app: Flask) -> None:
+    """Also where it is said to the page alone, and the header never comes to the server."""
     page = open_at(place, gpc=gpc)
-    if gpc != "script":  # a browser that says so to the page alone says nothing to the server
-        expect(page.locator(f"{BANNER} {LINE}")).to_be_visible()
-        until(page, f"order.includes('{'3' if place == 'US-CA' else 'necessary'}')")
-        page.wait_for_load_state("networkidle")
-        assert page.evaluate("order.includes('ads')") is False
-        assert page.evaluate("order.includes('3')") is (place == "US-CA")
+    expect(page.locator(f"{BANNER} {LINE}")).to_be_visible()
+    until(page, f"order.includes('{'3' if place == 'US-CA' else 'necessary'}')")
     page.wait_for_load_state("networkidle")
+    assert page.evaluate("order.includes('ads')") is False
+    assert page.evaluate("order.includes('3')") is (place == "US-CA")
+    assert page.evaluate("consentkit.state.denied.includes('marketing')") is True
+    if "script" in gpc:
+        assert page.evaluate("events.map((event) => event.source)") == ["gpc"]
     assert recorded(app) == []
+
+
+def test_a_yes_after_a_signal_that_only_the_page_hears(open_at: Open, url: str) -> None:
+    page = open_at("US-CA", gpc="script")
+    until(page, "order.includes('3')")
+    page.evaluate("consentkit.decide('accept-all')")
+    until(page, "order.includes('ads')")
+    page.goto(url + "/other")
+    until(page, "order.includes('ads')")
+    assert page.evaluate("document.documentElement.dataset.consentSignal") == ""
 
 
 @pytest.mark.parametrize("place", ["US-CA", "DE"])

@@ -337,11 +337,52 @@ def test_a_yes_on_the_banner_leads_there(client: FlaskClient) -> None:
     shown = {"decision": "save", "category": "analytics", "next": "/plain"}
     led = client.post("/consent", data=shown, headers=OWN)
     assert (led.status_code, led.location) == (303, f"{PAGE}?next=/plain")
-    problem: Any = client.post("/consent", json={"decision": "accept-all"})
+    same = {"Sec-Fetch-Site": "same-origin"}
+    problem: Any = client.post("/consent", json={"decision": "accept-all"}, headers=same)
     assert (problem.status_code, problem.json["type"]) == (422, "urn:consentkit:problem:age-needed")
     assert problem.headers["Location"].startswith(PAGE)
-    no: Any = client.post("/consent", json={"decision": "reject-all"})
+    no: Any = client.post("/consent", json={"decision": "reject-all"}, headers=same)
     assert no.status_code == 200
+
+
+SAID = {"decision": "save", "category": "analytics"}
+
+
+def cookies(client: FlaskClient) -> dict[str, str]:
+    return {cookie.key: cookie.value for cookie in client._cookies.values()}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_the_no_beside_it_is_recorded(client: FlaskClient, kit: ConsentKit, accept: str) -> None:
+    """Whose age is not known may say yes to nothing but what minors may, and no to everything."""
+    answer = client.post("/consent", data=SAID, headers={**OWN, "Accept": accept})
+    assert answer.status_code == (303 if accept == "text/html" else 422)
+    said = [(e.item, e.action) for e in kit.ledger.of_subject(client.get("/subject").text)]
+    assert ("ads", "refused") in said
+    assert ("statistics", "given") not in said
+    assert "consent_hint" in cookies(client)
+
+
+@pytest.mark.parametrize("children", ["guardian", "not_allowed"])
+def test_a_child_that_takes_back_one_thing_and_ticks_another(
+    app_of: Callable[..., Flask], children: str
+) -> None:
+    kit = kit_of(MinorRules(age=13, children=children))
+    app = app_of(kit)
+    client = app.test_client()
+    client.post("/login", data={"user": "kid"})
+    with app.app_context():
+        kit.give("kid", ["ads"])
+    kit.age_loader(lambda subject: Age(years=10))
+    client.set_cookie("_ads", "1")
+    answer: Any = client.post("/consent", data=SAID, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, answer.json["type"]) == (422, "urn:consentkit:problem:choice-rejected")
+    with app.app_context():
+        said = [(e.item, e.action) for e in kit.ledger.of_subject("kid")]
+    assert said[-1 if children == "guardian" else 0][1] != "given"
+    assert {action for item, action in said if item == "ads"} & {"withdrawn", "refused"}
+    assert ("statistics", "given") not in said
+    assert any(line.startswith("_ads=;") for line in answer.headers.getlist("Set-Cookie"))
 
 
 def test_the_banner_asks_until_there_is_an_answer(client: FlaskClient) -> None:

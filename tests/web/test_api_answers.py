@@ -95,7 +95,7 @@ def test_a_purpose_with_its_categorys_key_is_the_purpose(app_of: Callable[..., F
     assert api.get("/subjects/u-1/decisions/purpose:analytics").json["allowed"] is True
     assert api.get("/subjects/u-1/decisions/analytics").json["allowed"] is True
     asked = {"subjects": ["u-1"], "item": "analytics"}
-    assert api.post("/decisions", asked).json["decisions"][0]["allowed"] is True
+    assert api.call("POST", "/decisions", json=asked).json["decisions"][0]["allowed"] is True
 
 
 def test_a_visitor_can_be_read_and_withdrawn_but_not_granted(app: Flask, api: Caller) -> None:

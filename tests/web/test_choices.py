@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from itsdangerous import TimestampSigner
 
-from consentkit import ConsentKit, Event, Purpose
+from consentkit import ConsentKit, Event, MinorRules, Purpose
 from tests.web.conftest import PURPOSES, make_kit
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 HTML = {"Accept": "text/html", **SAME}
+CHUNKED = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
 
 
 def events(app: Flask, kit: ConsentKit, client: FlaskClient) -> list[Event]:
@@ -29,7 +31,8 @@ def said(app: Flask, kit: ConsentKit, client: FlaskClient) -> list[tuple[str, st
 
 def test_accept_all_never_grants_what_stands_apart(app: Flask, kit: ConsentKit) -> None:
     client = app.test_client()
-    answer = client.post("/consent", json={"decision": "accept-all"})
+    body = {"decision": "accept-all", "notice": kit.notice("en").digest}
+    answer = client.post("/consent", json=body)
     assert (answer.json["decided"], answer.json["granted"]) == (True, ["analytics", "marketing"])
     assert said(app, kit, client) == [("statistics", "given"), ("ads", "given")]
     first = events(app, kit, client)[0]
@@ -155,8 +158,6 @@ def test_a_material_change_asks_for_its_category_again(app_of: Callable[..., Fla
     [
         {},
         {"decision": "maybe"},
-        {"decision": "save", "category": "nowhere"},
-        {"decision": "save", "purpose": ["nowhere"]},
         {"decision": "save", "category": {"a": 1}},
         {"decision": "save", "category": [1]},
         {"decision": ["save"]},
@@ -183,6 +184,7 @@ def test_bad_input_is_422_and_records_nothing(app: Flask, body: object) -> None:
         ({"Origin": "http://localhost:81"}, True, False),
         ({"Origin": "http://elsewhere.example"}, False, False),
         ({"Origin": "null"}, False, False),
+        ({"Origin": "http://["}, False, False),
         ({}, False, True),
         ({}, True, False),
     ],
@@ -205,7 +207,10 @@ def test_cross_site_posts_are_refused(
     [
         ("/letters", "/letters"),
         ("/a?b=c", "/a?b=c"),
+        ("/a?b=//c#//d", "/a?b=//c#//d"),
         ("//evil.example", "/"),
+        ("/a//evil.example", "/"),
+        ("/..//evil.example", "/"),
         ("/\\evil.example", "/"),
         ("https://evil.example", "/"),
         ("/a\r\nX: y", "/"),
@@ -215,6 +220,12 @@ def test_cross_site_posts_are_refused(
 def test_next_stays_on_this_site(app: Flask, target: str, goes: str) -> None:
     answer = app.test_client().post("/consent", data={"decision": "reject-all", "next": target}, headers=HTML)
     assert (answer.status_code, answer.location) == (303, goes)
+
+
+def test_next_can_be_sent(app: Flask) -> None:
+    body = {"decision": "reject-all", "next": "/\ud800"}
+    answer = app.test_client().post("/consent", json=body, headers=HTML)
+    assert (answer.status_code, answer.location) == (303, "/")
 
 
 def test_without_next_one_comes_back_to_the_page_of_the_banner(app: Flask) -> None:
@@ -360,10 +371,85 @@ def test_purposes_without_a_category_are_not_part_of_the_banner(app_of: Callable
     assert app.test_client().get("/consent/status").json["decided"] is True
 
 
-def test_accept_all_honours_the_ticks_beside_it(app: Flask, kit: ConsentKit) -> None:
+def test_a_tick_beside_accept_all_grants_nothing_and_takes_nothing_back(app: Flask, kit: ConsentKit) -> None:
     client = app.test_client()
-    client.post("/consent", data={"decision": "accept-all", "purpose": ["transfer"]})
-    assert dict(said(app, kit, client)) == {"statistics": "given", "ads": "given", "transfer": "given"}
+    ticked = {"decision": "accept-all", "purpose": ["transfer", "newsletter"], "category": ["analytics"]}
+    client.post("/consent", data=ticked)
+    assert dict(said(app, kit, client)) == {"statistics": "given", "ads": "given"}
+    client.post("/consent", data={"decision": "save", "purpose": ["transfer"]}, headers=SAME)
+    answer = client.post("/consent", data={"decision": "accept-all"}, headers=SAME)
+    assert answer.json["granted"] == ["analytics", "marketing", "transfer"]
+
+
+REMOVED = (
+    {"category": "gone"},
+    {"purpose": ["gone"]},
+    {"category": ["marketing", "gone"], "purpose": "gone"},
+)
+
+
+@pytest.mark.parametrize("removed", [*REMOVED, {"category": None}, {"category": {"a": 1}, "purpose": 5}])
+@pytest.mark.parametrize("decision", ["reject-all", "withdraw-all"])
+def test_what_is_ticked_beside_a_no_to_everything_does_not_matter(
+    app: Flask, kit: ConsentKit, decision: str, removed: dict[str, object]
+) -> None:
+    client = app.test_client()
+    client.post("/consent", json={"decision": "accept-all"})
+    answer = client.post("/consent", json={"decision": decision, **removed}, headers=SAME)
+    assert (answer.status_code, answer.json["granted"]) == (200, [])
+    assert {("statistics", "withdrawn"), ("ads", "withdrawn")} <= set(said(app, kit, client))
+
+
+@pytest.mark.parametrize("removed", REMOVED)
+def test_a_cached_page_with_a_removed_key_still_says_no(
+    app: Flask, kit: ConsentKit, removed: dict[str, object]
+) -> None:
+    client = app.test_client()
+    client.post("/consent", json={"decision": "save", "category": "analytics"})
+    answer = client.post("/consent", json={"decision": "save", **removed}, headers=SAME)
+    assert (answer.status_code, answer.json["notice"]) == (409, kit.notice("en").digest)
+    assert "there is no " in answer.json["detail"]
+    now = dict(said(app, kit, client))
+    assert (now["statistics"], now["transfer"]) == ("withdrawn", "refused")
+    assert "given" not in now.values()
+    assert "analytics" not in client.get_cookie("consent_hint").value
+    all_of_it = client.post("/consent", json={"decision": "accept-all", **removed}, headers=SAME)
+    assert (all_of_it.status_code, client.get("/jinja").text) == (409, "no")
+
+
+def test_who_names_no_notice_was_shown_none(app: Flask, kit: ConsentKit) -> None:
+    client = app.test_client()
+    client.post("/consent", json={"decision": "save", "category": "analytics"})
+    asked = {"decision": "save", "ask": "newsletter"}
+    assert client.post("/consent", json=asked, headers=SAME).status_code == 200
+    assert {event.notice for event in events(app, kit, client)} == {None}
+
+
+@pytest.mark.parametrize("path", ["/consent", "/consent/link", "/consent/age", "/consent/accept/terms"])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_a_form_has_an_end(app_of: Callable[..., Flask], path: str, kind: str) -> None:
+    app = app_of(make_kit(minors=MinorRules(unknown_age="ask")))
+    huge = b'{"decision": "reject-all", "x": "' + b"a" * 70_000 + b'"}'
+    body = huge if "json" in kind else b"decision=reject-all&x=" + b"a" * 70_000
+    for more in ({"data": body}, {"input_stream": BytesIO(body), "environ_overrides": CHUNKED}):
+        answer = app.test_client().post(path, content_type=kind, headers=SAME, **more)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.content_type) == (413, "application/problem+json")
+
+
+@pytest.mark.parametrize("path", ["/consent", "/consent/link", "/consent/age"])
+def test_what_no_form_is_as_deep_as_is_no_error_of_ours(app_of: Callable[..., Flask], path: str) -> None:
+    client = app_of(make_kit(minors=MinorRules(unknown_age="ask"))).test_client()
+    deep = b'{"decision": "reject-all", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}"
+    answer = client.post(path, data=deep, content_type="application/json", headers=SAME)
+    assert answer.status_code == (200 if path == "/consent/link" else 422)
+
+
+def test_a_referer_that_is_no_address_costs_no_answer(app: Flask, kit: ConsentKit) -> None:
+    client = app.test_client()
+    headers = {**HTML, "Referer": "http://[x"}
+    answer = client.post("/consent", data={"decision": "reject-all"}, headers=headers)
+    assert (answer.status_code, answer.location) == (303, "/")
+    assert ("ads", "refused") in said(app, kit, client)
 
 
 def test_putting_the_question_off_is_no_answer_and_makes_nobody_known(app: Flask, kit: ConsentKit) -> None:

@@ -26,6 +26,7 @@ PURPOSES = (
     Purpose("letter", title="Letter", cookies=[Cookie("_letter")]),
     Purpose("basket", title="Basket", basis="contract", category="necessary", cookies=[Cookie("basket")]),
     Purpose("odd", title="Odd", category="preferences", cookies=[Cookie("*_look"), Cookie("session")]),
+    Purpose("named", title="Named", category="preferences", cookies=[Cookie("pref[a]"), Cookie("café")]),
 )
 MakeApp = Callable[..., Flask]
 
@@ -110,19 +111,67 @@ def test_hosts_without_a_domain(client: FlaskClient, host: str) -> None:
     assert gone(answer)["_tally1"] == {"/"}
 
 
-def test_a_head_that_proxies_take_and_the_rest_with_the_next_page(client: FlaskClient) -> None:
-    names = [f"_tally{n:02}" for n in range(60)]
-    send(client, *names)
-    answer = say(client, decision="reject-all")
-    lines = [line for line in answer.headers.getlist("Set-Cookie") if "Max-Age=0" in line]
-    assert 2500 < sum(len(line) + 14 for line in lines) <= 3000
-    assert all("/" in forms for forms in gone(answer).values()), "the host-only form of all comes first"
-    assert gone(answer).keys() >= set(names)
-    send(client, *names[55:])  # as if they were kept by domain: the form that had no room
-    for path in ("/consent", "/consent/status"):
-        found = gone(client.get(path, base_url=BASE))
-        assert all(found[name] == ROOT for name in names[55:])
-        send(client, *names[55:])
+class Jar:
+    """A browser's cookies, each kept by domain and path; what is in `lasting` it does not delete."""
+
+    def __init__(self, names: list[str], lasting: tuple[str, ...] = ()) -> None:
+        self.kept = {(name, "shop.example /") for name in (*names, *lasting)}
+        self.lasting = lasting
+
+    @property
+    def header(self) -> str:
+        return "; ".join(f"{name}=1" for name, _ in sorted(self.kept))
+
+    def take(self, answer: Any) -> None:
+        lines = [line for line in answer.headers.getlist("Set-Cookie") if "Max-Age=0" in line]
+        assert sum(len(line) + 14 for line in lines) <= 3000
+        found = gone(answer)
+        self.kept -= {
+            (name, form) for name, forms in found.items() for form in forms if name not in self.lasting
+        }
+
+
+@pytest.mark.parametrize(
+    "jar",
+    [
+        Jar([f"_tally{n:02}" for n in range(60)]),
+        Jar([f"_tally{n}".ljust(100, "x") for n in range(25)]),
+        Jar([f"_tally_z{n}" for n in range(5)], tuple(f"_tally_a{n:02}" for n in range(30))),
+        Jar(["_tally".ljust(1100, "x"), "_tally1"]),
+    ],
+)
+def test_a_head_that_proxies_take_and_the_rest_with_the_next_pages(client: FlaskClient, jar: Jar) -> None:
+    browser = client.application.test_client(use_cookies=False)
+    form = {"data": {"decision": "reject-all"}, "base_url": BASE}
+    jar.take(browser.post("/consent", headers={**SAME, "Cookie": jar.header}, **form))
+    for _ in range(80):
+        jar.take(browser.get("/consent/status", base_url=BASE, headers={"Cookie": jar.header}))
+    assert {name for name, _ in jar.kept} == set(jar.lasting)
+
+
+@pytest.mark.parametrize(
+    "name", ["pref[a]", "café", "_tally a", '_tally"q"', "_tally,b", "_tally€", "_tally\xff", "_tally(x)/@"]
+)
+def test_odd_names_byte_for_byte(client: FlaskClient, name: str) -> None:
+    sent = name.encode("latin-1" if "\xff" in name else "utf-8").decode("latin-1")
+    browser = client.application.test_client(use_cookies=False)
+    form = {"data": {"decision": "reject-all"}, "base_url": BASE}
+    headers = {**SAME, "Cookie": f"basket=1;\t{sent}=1=2; other; =x; _tally\x01=1"}
+    answer = browser.post("/consent", headers=headers, **form)
+    assert gone(answer).keys() == {sent, "_ads"}
+
+
+def test_a_bracket_is_a_bracket() -> None:
+    assert Cookie("pref[a]").matches("pref[a]")
+    assert not Cookie("pref[a]").matches("prefa")
+    assert Cookie("[*]?").matches("[x]y")
+
+
+def test_a_host_with_its_root_dot_has_domains_with_it(client: FlaskClient) -> None:
+    browser = client.application.test_client(use_cookies=False)
+    form = {"data": {"decision": "reject-all"}, "base_url": "http://www.shop.example."}
+    answer = browser.post("/consent", headers={**SAME, "Cookie": "_tally1=1"}, **form)
+    assert gone(answer)["_tally1"] == {"/", "shop.example. /", "www.shop.example. /"}
 
 
 def test_what_has_ended_otherwise_goes_when_the_visitor_looks(client: FlaskClient, app_of: MakeApp) -> None:

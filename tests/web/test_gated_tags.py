@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from flask import Flask, render_template_string, request
+from flask import Flask, Response, render_template_string, request, stream_template_string
 from flask.testing import FlaskClient
 
 from consentkit import (
@@ -26,6 +26,7 @@ from consentkit import (
 from consentkit.core.catalog import Controller
 from consentkit.core.errors import StoreUnavailable
 from consentkit.store.database import Database
+from consentkit.web.gated_tags import consent_script
 from tests.web.conftest import make_app
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -59,8 +60,8 @@ def kit_of(**films: Any) -> ConsentKit:
     )
 
 
-def app_on(folder: Path, kit: ConsentKit) -> Flask:
-    app = make_app(kit, folder)
+def app_on(folder: Path, kit: ConsentKit, **config: Any) -> Flask:
+    app = make_app(kit, folder, **config)
     for view in ("letters", "both", "account", "under_terms"):
         app.view_functions.pop(view)
 
@@ -98,12 +99,12 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def write(app: Flask) -> Callable[[str], str]:
+def write(app: Flask) -> Callable[..., str]:
     """What a template writes on a page."""
 
-    def render(source: str) -> str:
+    def render(source: str, **values: Any) -> str:
         with app.test_request_context("/"):
-            return render_template_string(source)
+            return render_template_string(source, **values)
 
     return render
 
@@ -233,6 +234,65 @@ def test_only_private_pages_are_made_for_one_person(client: FlaskClient) -> None
     assert page.data == client.application.test_client().get("/film").data
     assert "Vary" not in page.headers
     assert "Cache-Control" not in page.headers
+
+
+@pytest.mark.parametrize("guard", ["report", "off"])
+@pytest.mark.parametrize("path", ["/film?private=1", "/branch"])
+def test_the_host_cannot_take_that_back(tmp_path: Path, guard: str, path: str) -> None:
+    app = app_on(tmp_path, kit_of(), CONSENTKIT_COOKIE_GUARD=guard)
+
+    @app.get("/branch")
+    def branch() -> str:
+        return render_template_string("{% if consents.allows('marketing') %}yes{% endif %}")
+
+    @app.after_request
+    def publish(response: Response) -> Response:
+        response.headers["Cache-Control"] = "public, max-age=300"
+        response.headers.pop("Vary", None)
+        return response
+
+    page = app.test_client().get(path)
+    assert "Cookie" in page.headers["Vary"]
+    private = "private" in page.headers["Cache-Control"]
+    assert private == (path != "/branch")
+
+
+def test_a_stream_leaves_out_what_was_asked_too_late(
+    client: FlaskClient, app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = "{% call consent_embed('films', title='x', private=True) %}FILM{% endcall %}{{ tag() }}"
+
+    def tag() -> str:
+        return str(consent_script("films", src="/tag.js", private=True))
+
+    @app.get("/stream")
+    def stream() -> Any:
+        if "early" in request.args:
+            tag()
+        return Response(
+            stream_template_string(page, tag=tag), headers={"Cache-Control": "public, max-age=300"}
+        )
+
+    accept(client, "marketing")
+    late = client.get("/stream")
+    assert ("FILM" in late.text, "/tag.js" in late.text) == (False, False)
+    assert "private_too_late" in {getattr(record, "event", "") for record in caplog.records}
+    early = client.get("/stream?early=1")
+    assert ("FILM" in early.text, "/tag.js" in early.text) == (True, True)
+    assert early.headers["Cache-Control"] == "max-age=300, private"
+    once = re.search(r'name="embed" value="(\w+)"', late.text)[1]  # type: ignore[index]
+    accept(client)
+    form = {"decision": "once", "embed": once, "next": "/stream"}
+    address = client.post("/consent", data=form, headers=HTML).location
+    assert "FILM" not in client.get(address).text, "nobody said that this is not to be stored"
+
+
+@pytest.mark.parametrize("name", ["x onload", "a=b", "a>", "a/b", 'a"b', "a'b", "", "_", "a\x00", "a\tb"])
+def test_a_name_that_is_no_attributes_is_refused(write: Callable[..., str], name: str) -> None:
+    for call in ("consent_script('stats', **more)", "consent_link(**more)"):
+        with pytest.raises(ValueError, match="name of an attribute"):
+            write("{{ " + call + " }}", more={name: "1"})
+    assert 'data-x.y:z="1"' in write("{{ consent_script('stats', **more) }}", more={"data-x.y:z": "1"})
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,11 @@ def granted(client: FlaskClient) -> list[str]:
 
 
 def test_nothing_is_ticked_and_no_is_as_easy(app: Flask) -> None:
-    page = sign_in(visitor(app, purpose=["newsletter"]))
+    page = sign_in(visitor(app, "save", category=["analytics", "marketing"], purpose=["newsletter"]))
     assert page.status_code == 200
     boxes = re.findall(r'<input type="checkbox"[^>]*>', page.text)
-    assert [re.search(r'value="([\w.]+)"', box)[1] for box in boxes] == ["newsletter", "statistics", "ads"]  # type: ignore[index]
+    offered = [re.search(r'value="([\w.]+)"', box)[1] for box in boxes]  # type: ignore[index]
+    assert offered == ["newsletter", "statistics", "ads", "transfer", "letters_by_terms"]
     assert not any("checked" in box for box in boxes)
     buttons = re.findall(r'<button class="([^"]+)" type="(\w+)" name="decision" value="(\w+)">', page.text)
     assert buttons == [("ck-button", "submit", "take"), ("ck-button", "submit", "leave")]

@@ -204,7 +204,7 @@ def test_a_stale_yes_shows_the_new_notice_and_a_stale_no_is_recorded(tmp_path: P
 def test_a_no_with_a_nonsense_digest_is_still_a_no(app: Flask) -> None:
     client = app.test_client()
     assert answer(client, yes=False, notice="nonsense").get_json()["asked"]["status"] == "refused"
-    assert events(app, client)[0].notice == app.extensions["consentkit"].kit.purpose_notice("location").digest
+    assert events(app, client)[0].notice is None
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_the_receipt_says_what_was_answered(app: Flask, kit: ConsentKit) -> None
         200,
         True,
     )
-    client.post("/consent", json={"decision": "accept-all"})
+    client.post("/consent", json={"decision": "accept-all", "notice": kit.notice("en").digest})
     receipt = client.get("/consent/receipt").json
     answers = {answer["item"]: answer for answer in receipt["answers"]}
     assert (answers["statistics"]["status"], answers["statistics"]["version"]) == ("given", "1")

@@ -334,3 +334,27 @@ def test_the_api_names_the_row_that_decided(app: Flask, kit: ConsentKit) -> None
     events = [(e["kind"], e["item"], e["actor"], e["method"]) for e in caller.events("u-1")]
     assert events == [("signal", "gpc", "browser", "browser_signal")]
     assert caller.get("/subjects/u-1/decisions/ads").json["reason"] == "OPTED_OUT_BY_SIGNAL"
+
+
+@pytest.mark.parametrize(
+    "said", ["us", "USA", "US-CA\n", " us-ca ", "", 5, ["US"], b"US", ZeroDivisionError("u-42")], ids=repr
+)
+def test_what_a_loader_says_is_checked(
+    app: Flask, kit: ConsentKit, said: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def where() -> Any:
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    kit.jurisdiction_loader(where)
+    client = app.test_client()
+    known = isinstance(said, str) and said.strip().upper() in ("US", "US-CA")
+    assert bool(client.get("/consent/status").json["granted"]) is known
+    no = {"decision": "reject-all"}
+    assert client.post("/consent", json=no, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+    subject = client.get("/subject").text
+    with app.app_context():
+        assert kit.export(subject)["facts"]["jurisdiction"] == (said.strip().upper() if known else None)
+    told = [r.getMessage() for r in caplog.records if getattr(r, "event", "") == "jurisdiction_unknown"]
+    assert (len(told), "u-42" in "".join(told)) == (0 if known else 1, False)
