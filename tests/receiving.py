@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from standardwebhooks import Webhook
 
@@ -70,6 +72,13 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     receiver: Receiver
 
+    def get_request(self) -> tuple[Any, Any]:
+        connection, address = super().get_request()
+        with self.receiver.changed:
+            self.receiver.callers.append(address)
+            self.receiver.changed.notify_all()
+        return connection, address
+
     def handle_error(self, *_who: object) -> None:
         """The other side went away: that is what some tests are about."""
 
@@ -81,6 +90,7 @@ class Receiver:
     url: str = ""
     secret: str = field(default_factory=new_secret)
     messages: list[Message] = field(default_factory=list)
+    callers: list[Any] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     over: threading.Event = field(default_factory=threading.Event)
     answering: Answering = lambda handler: handler.answer(204)
@@ -105,6 +115,19 @@ class Receiver:
         """Until so many messages have come in."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.messages) >= number, 30)
+
+    def connections(self) -> int:
+        """How many connections have been made so far, also those on which nothing was said.
+
+        They are accepted in the order in which they were made: once a call of our own is, all before it are.
+        """
+        with (
+            socket.create_connection((urlsplit(self.url).hostname, urlsplit(self.url).port)) as own,
+            self.changed,
+        ):
+            assert self.changed.wait_for(lambda: own.getsockname() in self.callers, 30)
+            self.callers.remove(own.getsockname())
+            return len(self.callers)
 
     def verify(self, message: Message, secret: str | None = None) -> None:
         """Check the signature with somebody else's implementation. Raises WebhookVerificationError."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import pytest
+from fetching import Tag, answerable, fetched, form_with, waiting
 from flask import Flask
+from receiving import receiving
 from sqlalchemy import NullPool, create_engine
 
 if TYPE_CHECKING:
@@ -47,6 +50,41 @@ def test_browser(app: Flask, live_server: Serve, page: Page, request: pytest.Fix
     page.goto(live_server(app))
     assert page.title() == "Hello"
     assert page.text_content("#p") == "no!"
+
+
+PAGE = """<link rel=preconnect href=https://link.example><a href=https://other.example>read</a>
+<script src=https://run.example/1.js></script><script type=module src=https://run.example/2.js></script>
+<script type=text/plain data-category=ads data-src=https://wait.example/1.js></script>
+<noscript><img src=//pixel.example></noscript>
+<template data-category=films><iframe src=https://film.example></iframe></template>
+<iframe src=https://frame.example></iframe><script src=/ours.js></script>
+<form action=/a><input type=hidden name=h value=1><input type=checkbox name=p value=x checked>
+<input type=checkbox name=p value=y><button name=decision value=save></button></form>"""
+
+
+def test_what_a_page_fetches_what_waits_and_what_can_be_answered() -> None:
+    assert fetched(PAGE) == [
+        Tag("iframe", "frame.example", None),
+        Tag("img", "pixel.example", None),
+        Tag("link", "link.example", None),
+        Tag("script", "run.example", None),
+        Tag("script", "run.example", None),
+    ]
+    assert waiting(PAGE) == [Tag("iframe", "film.example", "films"), Tag("script", "wait.example", "ads")]
+    form = form_with(PAGE, ("p", "x"))
+    assert (form.action, form.hidden, form.buttons) == ("/a", {"h": "1"}, (("decision", "save"),))
+    assert form.boxes == {("p", "x"): True, ("p", "y"): False}
+    assert answerable(PAGE) == {"1", "x", "y", "save"}
+
+
+def test_a_receiver_counts_connections_on_which_nothing_is_said() -> None:
+    with receiving() as receiver:
+        assert receiver.connections() == 0
+        port = int(receiver.url.split(":")[2].split("/")[0])
+        for number in (1, 2):
+            socket.create_connection(("127.0.0.1", port)).close()
+            assert receiver.connections() == number
+        assert receiver.messages == []
 
 
 SEVEN = ("create table t (a int)", "insert into t values (7)", "select a from t")

@@ -110,7 +110,12 @@ def test_3_1_a_text_that_was_not_shown_is_not_accepted(service: Service, phone_o
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "method"), [("contacts", "/api/names", "ask"), ("album", "/api/pictures", "send")]
+    ("name", "path", "method"),
+    [
+        ("network", "/api/line", "ask"),
+        ("contacts", "/api/names", "ask"),
+        ("album", "/api/pictures", "send"),
+    ],
 )
 def test_3_2_each_permission_is_asked_by_itself_at_first_use(
     service: Service, phone_of: PhoneOf, name: str, path: str, method: str
@@ -133,6 +138,11 @@ def test_3_2_each_permission_is_asked_by_itself_at_first_use(
         assert (event.method, event.notice) == ("api", asked["notice"])  # type: ignore[union-attr]
     assert ada.put(f"/api/permissions/{name}", {"allow": False}).json == {"answer": "withdrawn"}
     assert use(path).json["reason"] == "WITHDRAWN"
+
+
+def test_3_2_no_other_permission_is_wanted(service: Service) -> None:
+    wanted = {key for key in service.kit.catalog.purposes if key.startswith("permission.")}
+    assert wanted == {f"permission.{name}" for name in ("network", "contacts", "album", "notifications")}
 
 
 def test_3_2_a_job_asks_when_it_runs(service: Service, phone_of: PhoneOf) -> None:
@@ -215,16 +225,16 @@ def test_3_6_nothing_leaves_without_permission(service: Service) -> None:
     with receiving() as agency, service.app.app_context():
         with assert_no_processing("campaigns"), pytest.raises(ConsentMissing, match="NO_ANSWER"):
             tell_agency("ada", agency.url)
-        assert agency.messages == []
+        assert agency.connections() == 0, "blocked before anybody was called, so no byte has left"
         service.kit.give("ada", "campaigns")
         assert tell_agency("ada", agency.url) == 204
-        assert len(agency.messages) == 1
+        assert (agency.connections(), len(agency.messages)) == (1, 1)
         with pytest.raises(NotARecipient, match="bystander"):
             tell_agency("ada", agency.url.replace("127.0.0.1", "localhost"))
         service.kit.withdraw("ada", "campaigns")
         with pytest.raises(ConsentMissing, match="WITHDRAWN"):
             tell_agency("ada", agency.url)
-        assert len(agency.messages) == 1
+        assert (agency.connections(), len(agency.messages)) == (1, 1)
 
 
 def test_3_6_every_redirect_is_asked_again(service: Service) -> None:
@@ -234,7 +244,7 @@ def test_3_6_every_redirect_is_asked_again(service: Service) -> None:
         agency.answering = status(307, Location=next_one.url.replace("127.0.0.1", "localhost"))
         with pytest.raises(NotARecipient, match="bystander"):
             tell_agency("ada", agency.url)
-        assert (len(agency.messages), next_one.messages) == (1, [])
+        assert (agency.connections(), next_one.connections()) == (1, 0)
 
         def withdraws_meanwhile(handler: Handler) -> None:
             with service.app.app_context():
@@ -244,6 +254,7 @@ def test_3_6_every_redirect_is_asked_again(service: Service) -> None:
         agency.answering = withdraws_meanwhile
         with pytest.raises(ConsentMissing, match="WITHDRAWN"):
             tell_agency("ada", agency.url)
+        assert (agency.connections(), next_one.connections()) == (2, 0)
         assert (len(agency.messages), next_one.messages) == (2, [])
 
 

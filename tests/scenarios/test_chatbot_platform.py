@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from browsing import Browser
+from fetching import answerable
 from flask import Flask
 from services import Service
 
-from consentkit import Age, ChoiceRejected, ConsentMissing, Event, GuardianNeeded
+from consentkit import Age, ChoiceRejected, ConsentKit, ConsentMissing, Event, GuardianNeeded
 from example_app.profiles import chatbot_platform
 from example_app.profiles.chatbot_platform import disclose, push, tag, tell_ad_network
 from tests.web.api_caller import Caller
@@ -97,26 +99,63 @@ def test_5_5_minors_need_a_guardian_who_reads_the_policy(service: Service) -> No
     assert service.browser("kid").get("/chat").status == 403
 
 
-def test_5_6_nine_cases_without_consent_each_on_record(service: Service) -> None:
+GROUNDS = [
+    *("law", "authority", "emergency", "public_health", "press"),
+    *("published", "own_rights", "merger", "contract"),
+]
+ONLY_DISCLOSURE = ("authority", "own_rights", "merger")
+
+
+def test_5_6_the_list_of_cases_is_closed(service: Service) -> None:
+    assert sorted(service.kit.catalog.exceptions) == sorted(GROUNDS)
+    assert len(GROUNDS) == 9
     with service.app.app_context():
-        assert len(service.kit.catalog.exceptions) == 9
-        service.kit.accept("ada", "log_in", method="login_button", locale="en")
-        with pytest.raises(ConsentMissing):
+        for other in ("curiosity", "", "Law"):
+            with pytest.raises(ChoiceRejected, match="there is no ground"):
+                service.kit.exception(other, subject="ada", purposes=["disclosure"], **CASE)
+        for ground in ONLY_DISCLOSURE:
+            with pytest.raises(ChoiceRejected, match="does not open"):
+                service.kit.exception(ground, subject="ada", purposes=["profiling"], **CASE)
+    assert service.events("ada") == []
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_5_6_in_each_case_no_consent_is_needed_and_it_is_on_record(service: Service, ground: str) -> None:
+    opened = ["disclosure"] if ground in ONLY_DISCLOSURE else ["disclosure", "profiling"]
+    with service.app.app_context():
+        kit = service.kit
+        kit.accept("ada", "log_in", method="login_button", locale="en")
+        kit.refuse("ada", ["profiling", "disclosure"])
+        with pytest.raises(ConsentMissing, match="REFUSED"):
             disclose("ada")
-        with service.kit.exception("authority", subject="ada", purposes=["disclosure"], **CASE):
+        with kit.exception(ground, subject="ada", purposes=opened, **CASE) as recorded:
             assert disclose("ada") == "the conversation of ada"
+            if "profiling" in opened:
+                assert tag("ada") == "ada talks about boats"
+            with pytest.raises(ConsentMissing, match="NO_ANSWER"):
+                disclose("bob")
+            with pytest.raises(ConsentMissing, match="NO_ANSWER"):
+                tell_ad_network("ada")
+        for processing in (disclose, tag):
+            with pytest.raises(ConsentMissing, match="REFUSED"):
+                processing("ada")
+        used = list(kit.ledger.events(subject="ada", action="exception_used"))
+        assert [e.event_id for e in used] == [e.event_id for e in recorded]  # type: ignore[union-attr]
+        bodies = [json.loads(e.body) for e in used if isinstance(e, Event)]
+        keys = ("item", "ground", "operator", "reference", "actor")
+        said = (ground, "staff-7", "2027/0815", "operator")
+        assert [tuple(body[key] for key in keys) for body in bodies] == [(item, *said) for item in opened]
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize("unnamed", ["reference", "operator"])
+def test_5_6_in_no_case_without_operator_and_reference(service: Service, ground: str, unnamed: str) -> None:
+    with service.app.app_context():
+        with pytest.raises(ChoiceRejected, match=f"{unnamed}= is"):
+            service.kit.exception(ground, subject="ada", purposes=["disclosure"], **{**CASE, unnamed: ""})
         with pytest.raises(ConsentMissing):
             disclose("ada")
-        with pytest.raises(ChoiceRejected, match="there is no ground"):
-            service.kit.exception("curiosity", subject="ada", purposes=["disclosure"], **CASE)
-        with pytest.raises(ChoiceRejected, match="does not open"):
-            service.kit.exception("merger", subject="ada", purposes=["profiling"], **CASE)
-        used = [
-            e
-            for e in service.kit.ledger.events(subject="ada", action="exception_used")
-            if isinstance(e, Event)
-        ]
-        assert [json.loads(e.body)["ground"] for e in used] == ["authority"]
+    assert service.events("ada") == []
 
 
 def test_5_5_guardians_may_ask_about_the_minors_information(service: Service) -> None:
@@ -157,7 +196,7 @@ def test_5_7_no_tags_about_minors_and_no_advertising_where_the_law_forbids_it(
                 tell_ad_network("kid")
 
 
-def test_5_8_service_messages_always_pushes_by_choice(service: Service) -> None:
+def test_5_8_pushes_by_choice(service: Service) -> None:
     with service.app.app_context():
         service.kit.refuse("ada", "marketing.push")
         assert push("ada", "half price") is None
@@ -166,4 +205,70 @@ def test_5_8_service_messages_always_pushes_by_choice(service: Service) -> None:
         assert push("ada", "half price") == "ada: half price"
         service.kit.withdraw("ada", "marketing.push")
         assert push("ada", "half price") is None
-    assert service.browser("ada").get("/notices").status == 200
+
+
+Said = Callable[[ConsentKit], object]
+STILL_TOLD: dict[str, Said] = {
+    "nothing": lambda kit: None,
+    "no to a push": lambda kit: kit.refuse("ada", "marketing.push"),
+    "no to the messages": lambda kit: kit.refuse("ada", "service_messages"),
+    "the messages withdrawn": lambda kit: kit.withdraw("ada", "service_messages"),
+    "an objection to pushes": lambda kit: kit.object("ada", "marketing.push"),
+    "no to the terms": lambda kit: kit.decline("ada", "terms"),
+    "no to both policies": lambda kit: kit.decline("ada", "log_in"),
+    "the policies withdrawn": lambda kit: kit.withdraw("ada", "log_in"),
+    "a child without a guardian": lambda kit: kit.learn("ada", age=Age(years=12)),
+    "a child where the law is strict": lambda kit: kit.learn("ada", age=Age(years=12), jurisdiction="IN"),
+}
+NOT_TOLD: dict[str, tuple[Said, str]] = {
+    "restricted": (lambda kit: kit.restrict("ada"), "RESTRICTED"),
+    "objected to everything": (lambda kit: kit.object("ada"), "RESTRICTED"),
+    "objected to the messages": (lambda kit: kit.object("ada", "service_messages"), "RESTRICTED"),
+    "service ended": (lambda kit: kit.withdraw("ada", "conversations"), "WITHDRAWN"),
+    "service never wanted": (lambda kit: kit.refuse("ada", "conversations"), "REFUSED"),
+    "erased": (lambda kit: kit.erase("ada"), "ERASED"),
+}
+
+
+def assert_never_asked(service: Service, browser: Browser) -> None:
+    """No page puts a question about service messages, and an answer to it cannot be sent."""
+    for path in ("/consent", "/consent/accept/log_in"):
+        assert "service_messages" not in answerable(browser.get(path).text), path
+    assert "marketing.push" in answerable(browser.get("/consent").text)
+    form = {"ask": "service_messages", "decision": "save", "purpose": "service_messages"}
+    assert browser.post("/consent", form, accept="application/json").status == 422
+
+
+@pytest.mark.parametrize("said", STILL_TOLD)
+def test_5_8_service_messages_are_never_blocked_and_never_asked(service: Service, said: str) -> None:
+    with service.app.app_context():
+        STILL_TOLD[said](service.kit)
+    ada = service.browser("ada")
+    assert ada.get("/notices").status == 200
+    assert_never_asked(service, ada)
+    for decision in ("reject-all", "withdraw-all"):
+        ada.post("/consent", {"decision": decision})
+        assert ada.get("/notices").status == 200
+    with service.app.app_context():
+        assert service.kit.decide("ada", "service_messages").reason == "NOT_REQUIRED"
+
+
+@pytest.mark.parametrize("case", NOT_TOLD)
+def test_5_8_only_who_stops_everything_or_just_this_gets_none(service: Service, case: str) -> None:
+    """`always` ends where the person ends it: restriction, objection, the end of the service, erasure.
+
+    These rights come before a contract, and without a service there is nothing to tell about it.
+    """
+    stop, reason = NOT_TOLD[case]
+    with service.app.app_context():
+        stop(service.kit)
+    ada = service.browser("ada")
+    answer = ada.get("/notices", accept="application/json")
+    assert (answer.status, answer.json["reason"]) == (403, reason)
+    assert_never_asked(service, ada)
+
+
+def test_5_8_visitors_are_told_as_well(service: Service) -> None:
+    visitor = service.browser()
+    assert visitor.get("/notices").status == 200
+    assert_never_asked(service, visitor)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+from browsing import Browser
+from fetching import Tag, fetched, waiting
 from flask import Flask
 from services import Service
 
-from consentkit import Age, ConsentMissing, GuardianNeeded
+from consentkit import Age, ConsentMissing, GuardianNeeded, SeparateConsentNeeded
 from example_app.profiles import iot_vendor
 from example_app.profiles.iot_vendor import ask_night_desk, weekly_report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
 
 START = datetime(2027, 1, 10, tzinfo=UTC)
 SECOND_POLICY, THIRD_POLICY = datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 9, 1, tzinfo=UTC)
@@ -70,13 +78,27 @@ def test_2_3_children_by_the_stricter_of_fourteen_and_the_law(
     assert service.events("kid") == []
 
 
+def blocked(browser: Browser, path: str) -> tuple[int, str, str]:
+    """Status, item and reason of a no."""
+    answer = browser.get(path, accept="application/json")
+    return answer.status, answer.json["item"], answer.json["reason"]
+
+
 def test_2_5_what_is_no_personal_data_alone_is_so_when_it_is_combined(service: Service) -> None:
     ada = service.browser("ada")
     assert ada.get("/logs").status == 200
-    assert ada.get("/logs/joined", accept="application/json").json["item"] == "usage_profile"
+    assert blocked(ada, "/logs/joined") == (403, "usage_profile", "NO_ANSWER")
     with service.app.app_context():
         service.kit.give("ada", "usage_profile")
     assert ada.get("/logs/joined").json == {"ada": 3}
+    with service.app.app_context():
+        service.kit.restrict("ada")
+    assert blocked(ada, "/logs/joined") == (403, "usage_profile", "RESTRICTED")
+    with service.app.app_context():
+        service.kit.lift("ada")
+        service.kit.withdraw("ada", "usage_profile")
+    assert blocked(ada, "/logs/joined") == (403, "usage_profile", "WITHDRAWN")
+    assert ada.get("/logs").status == 200, "alone it is still about nobody"
 
 
 def test_2_6_accept_all_does_not_send_data_abroad(service: Service) -> None:
@@ -90,6 +112,18 @@ def test_2_6_accept_all_does_not_send_data_abroad(service: Service) -> None:
         assert ask_night_desk("ada", "it blinks") == "ada asks: it blinks"
 
 
+@pytest.mark.parametrize("others", [["statistics"], ["location", "usage_profile"], ["analytics"]])
+def test_2_6_nobody_agrees_to_it_along_with_something_else(service: Service, others: list[str]) -> None:
+    with service.app.app_context():
+        for together in (["transfer_abroad", *others], [*others, "transfer_abroad"]):
+            with pytest.raises(SeparateConsentNeeded):
+                service.kit.give("ada", together)
+        assert service.events("ada") == [], "nor is the rest of it recorded"
+        service.kit.give("ada", "transfer_abroad")
+        service.kit.give("ada", others)
+        assert ask_night_desk("ada", "it blinks") == "ada asks: it blinks"
+
+
 def test_2_7_a_withdrawal_changes_the_future_only(service: Service) -> None:
     with service.app.app_context():
         service.kit.give("ada", "location")
@@ -100,6 +134,32 @@ def test_2_7_a_withdrawal_changes_the_future_only(service: Service) -> None:
         assert service.kit.of("ada").decide("location").reason == "WITHDRAWN"
         assert service.kit.of("ada").decide("location", at=before).allowed
         assert weekly_report("ada") == "A report for ada."
+
+
+def test_2_7_what_was_allowed_at_any_past_moment(service: Service) -> None:
+    with service.app.app_context():
+        said = []
+        for days, verb in ((2, "give"), (4, "withdraw"), (6, "give")):
+            service.clock.move(START + days * DAY)
+            said += getattr(service.kit, verb)("ada", "location")
+        service.clock.move(START + 10 * DAY)
+        instant, location = timedelta(microseconds=1), service.kit.of("ada")
+        given, withdrawn, again = (event.effective_at for event in said)
+        for at, reason in (
+            (START + DAY, "NO_ANSWER"),
+            (given - instant, "NO_ANSWER"),
+            (given, "GIVEN"),
+            (START + 3 * DAY, "GIVEN"),
+            (withdrawn - instant, "GIVEN"),
+            (withdrawn, "WITHDRAWN"),
+            (START + 5 * DAY, "WITHDRAWN"),
+            (again - instant, "WITHDRAWN"),
+            (again, "GIVEN"),
+            (START + 9 * DAY, "GIVEN"),
+        ):
+            then = location.decide("location", at=at)
+            assert (then.allowed, then.reason) == (reason == "GIVEN", reason), at
+        assert location.decide("location", at=START + 3 * DAY).event_id == said[0].event_id
 
 
 def test_2_7_without_its_core_purpose_the_service_is_closed(service: Service) -> None:
@@ -148,16 +208,77 @@ def test_2_9_every_version_stays_readable_with_what_changed(service: Service) ->
     assert "support desk" in changes
 
 
-def test_2_12_everything_refused_leaves_a_site_that_works(service: Service) -> None:
+COUNTER = [Tag("script", "counter.example", "analytics")]
+FILMS = [Tag("iframe", "films.example", "marketing")]
+
+
+def pages(service: Service, browser: Browser) -> dict[str, str]:
+    """Every page of the site that can be read as it is, by its path, and those of ours."""
+    rules = [rule for rule in service.app.url_map.iter_rules() if "GET" in (rule.methods or ())]
+    ours = [rule.rule for rule in rules if rule.endpoint.startswith("site.")]
+    found = {path: browser.get(path) for path in [*ours, "/consent", "/consent/policies/privacy"]}
+    return {path: answer.text for path, answer in found.items() if answer.status == 200}
+
+
+@pytest.mark.parametrize(
+    ("choice", "granted"),
+    [
+        (None, []),
+        ({"decision": "reject-all"}, []),
+        ({"decision": "save", "category": "analytics"}, ["analytics"]),
+        ({"decision": "save", "category": "marketing"}, ["marketing"]),
+        ({"decision": "withdraw-all"}, []),
+    ],
+)
+def test_2_12_on_no_page_anything_loads_by_itself(
+    service: Service, choice: dict[str, str] | None, granted: list[str]
+) -> None:
+    ada = service.browser("ada")
+    ada.accept("/consent/accept/privacy")
+    if choice is not None:
+        ada.post("/consent", choice)
+    found = pages(service, ada)
+    assert {"/", "/manual", "/map", "/portal", "/logs", "/consent"} <= found.keys(), "the site stays usable"
+    assert {path: fetched(page) for path, page in found.items() if fetched(page)} == {}
+    held = {path: waiting(page) for path, page in found.items() if waiting(page)}
+    assert held == {path: [*COUNTER, *FILMS] for path in ("/", "/manual", "/map")}
+    status = ada.get("/consent/status", accept="application/json").json
+    assert [key for key in ("analytics", "marketing") if key in status["granted"]] == granted
+
+
+@pytest.mark.parametrize("allowed", [[], ["analytics"], ["marketing"], ["analytics", "marketing"]])
+def test_2_12_a_browser_fetches_what_was_allowed_by_category(
+    service: Service, page: Page, allowed: list[str]
+) -> None:
+    calls: list[str] = []
+
+    def answer(route: Route) -> None:
+        calls.append(urlsplit(route.request.url).hostname or "")
+        route.fulfill(status=200, content_type="text/plain", body="")
+
+    page.route(re.compile(r"^https://"), answer)
+    url = service.browser().url
+    page.goto(url)
+    page.evaluate("categories => consentkit.decide('save', categories)", allowed)
+    wanted = [*(["counter.example"] if "analytics" in allowed else [])]
+    wanted += ["films.example"] if "marketing" in allowed else []
+    for path in ("/", "/manual", "/map"):
+        calls.clear()
+        page.goto(url + path)
+        page.wait_for_load_state("networkidle")
+        assert sorted(set(calls)) == wanted, path
+        assert page.locator("iframe").count() == ("marketing" in allowed), path
+
+
+def test_2_12_a_cookie_of_a_category_leaves_only_after_a_yes(service: Service) -> None:
     visitor = service.browser()
     assert "_manuals" not in visitor.get("/manual").cookies, "dropped on the way out"
-    visitor.post("/consent", {"decision": "reject-all"})
-    page = visitor.get("/manual")
-    assert page.status == 200
-    assert "_manuals" not in page.cookies | visitor.cookies
-    assert 'type="text/plain"' in page.text
-    assert "<iframe" not in page.text.split("<template")[0]
-    visitor.post("/consent", {"decision": "accept-all"})
+    for choice in ({"decision": "reject-all"}, {"decision": "save", "category": "marketing"}):
+        visitor.post("/consent", choice)
+        answer = visitor.get("/manual")
+        assert answer.status == 200
+        assert "_manuals" not in answer.cookies | visitor.cookies
+    visitor.post("/consent", {"decision": "save", "category": "analytics"})
     assert "_manuals" in visitor.get("/manual").cookies
     visitor.post("/consent", {"decision": "withdraw-all"})
     assert "_manuals" not in visitor.cookies

@@ -120,6 +120,13 @@ def answer_permission(name: str) -> Response:
     return jsonify(answer=kit.give(who, key, method="api", locale="en", notice=notice)[0].action)
 
 
+@api.get("/line")
+@requires_consent("calls", "permission.network")
+def line() -> Response:
+    """Wi-Fi or mobile data, by what the telephone tells about the network."""
+    return jsonify(calls_go_over="Wi-Fi")
+
+
 @api.get("/names")
 @requires_consent("calls", "permission.contacts")
 def names() -> Response:

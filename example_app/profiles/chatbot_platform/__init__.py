@@ -71,7 +71,7 @@ def chat() -> str:
 @platform.get("/notices")
 @requires_consent("service_messages")
 def notices() -> str:
-    """Always."""
+    """Always, without a question. Only who restricts, objects, or ends the service is told nothing more."""
     return "No outages."
 
 

@@ -124,6 +124,12 @@ def text_offer(account: str) -> str | None:
     return f"a text to {account}"
 
 
+@gated("marketing.push", subject="account", skip=True)
+def push_offer(account: str) -> str | None:
+    """A message on the screen."""
+    return f"a push to {account}"
+
+
 @gated("advice", subject="account", skip=True)
 def advise(account: str) -> str | None:
     """What somebody who bought something should know."""
