@@ -291,10 +291,11 @@ def test_1_7_recipients_and_places_are_shown_and_a_new_one_asks_again_for_that_p
     page = ada.get("/consent").text
     assert "Night Shift" in page
     assert "SG" in page or "Singapore" in page
-    ada.post("/consent", {"decision": "save", "purpose": ["partners", "location"]})
+    notice = service.kit.notice("en").digest
+    assert f'value="{notice}"' in page
+    ada.post("/consent", {"decision": "save", "purpose": ["partners", "location"], "notice": notice})
     with service.app.app_context():
         assert answer_at_night("ada") == "a partner answers ada"
-        notice = service.kit.notice("en").digest
         (given,) = [a for a in service.kit.receipt("ada")["answers"] if a["item"] == "partners"]
         assert given["notice"] == notice
         assert "Night Shift" in (service.kit.document(notice) or ("", ""))[1]
