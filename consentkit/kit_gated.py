@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError, ConsentMissing
-from consentkit.core.gate import Decision
+from consentkit.core.gate import Decision, first_denial
 from consentkit.kit_declared import JOB, MARK, declare
 from consentkit.kit_read import missing
 from consentkit.kit_wrapped import name_of, refuse_around, wrapped
@@ -28,6 +28,20 @@ class Asker(Protocol):
 
     def of(self, subject: str | None, *, tenant: str | None = None) -> Any:
         """The consents of a subject."""
+
+    def decided(self, asked: str, decision: Decision, subject: str | None, tenant: str = "") -> Decision:
+        """Tell whoever listens what was asked and answered."""
+
+
+class Asked(Protocol):
+    """The consents of one subject."""
+
+    @property
+    def subject(self) -> str | None:
+        """Whose they are."""
+
+    def look(self, item: str, *, scope: str = "") -> Decision:
+        """The gate's answer, told to nobody."""
 
 
 def gated(
@@ -64,7 +78,9 @@ def gated(
             bound.apply_defaults()
             who = bound.arguments[subject]
             where = str(bound.arguments[scope]) if scope else ""
-            no = _first_no(find_kit(), items, None if who is None else str(who), tenant, where)
+            kit = _found(find_kit())
+            about = kit.of(None if who is None else str(who), tenant=tenant)
+            no = first_no(kit, about, items, tenant=tenant or "", scope=where)
             if no is not None and not skip:
                 raise no
             return no is not None
@@ -90,17 +106,27 @@ def blocked(kit: object, decision: Decision, subject: str | None) -> None:
     tell(processing_blocked, kit, decision=decision, subject=subject)
 
 
-def _first_no(
-    kit: Asker | None, items: tuple[str, ...], subject: str | None, tenant: str | None, scope: str
+def first_no(
+    kit: Asker, about: Asked, items: Sequence[str], *, tenant: str = "", scope: str = ""
 ) -> ConsentMissing | None:
-    """The error for the first item that is not allowed."""
+    """Put keys to the gate: the error of the denial with the lowest rule, None where all of them are allowed.
+
+    Listeners hear of every no, and of the yeses only where there is no no: what is stopped was not allowed.
+    """
+    answers = [(item, about.look(item, scope=scope)) for item in items]
+    denials = [answer for answer in answers if not answer[1].allowed]
+    for item, decision in denials or answers:
+        kit.decided(item, decision, about.subject, tenant)
+    no = first_denial(decision for _, decision in denials)
+    if no is None:
+        return None
+    blocked(kit, no, about.subject)
+    return missing(no, kit.catalog)
+
+
+def _found(kit: Asker | None) -> Asker:
     if kit is None:
         raise ConsentKitError(
             "gated(): no app context and not exactly one initialised app, so nothing is processed"
         )
-    for item in items:
-        decision: Decision = kit.of(subject, tenant=tenant).decide(item, scope=scope)
-        if not decision.allowed:
-            blocked(kit, decision, subject)
-            return missing(decision, kit.catalog)
-    return None
+    return kit

@@ -183,8 +183,9 @@ class Answers:
         """
         rules = rulebook.asked(item)
         if not rules:
-            allowed = item == "necessary"
-            return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
+            if item == "necessary":
+                return Decision(True, Reason.NOT_REQUIRED, item, number=9)
+            return Decision(False, Reason.NO_ANSWER, item, number=14)
         now_us = self.runtime.clock.now() if at_us is None else at_us
         catalog, facts = rulebook.catalog, state.facts
         if subject is not None and at_us is None and not tenant:

@@ -18,8 +18,7 @@ from consentkit.core.errors import ConsentKitError, NotARecipient
 from consentkit.core.hosts import owner, plain
 from consentkit.core.terms import Kind
 from consentkit.kit_declared import ADAPTER, declare
-from consentkit.kit_gated import blocked
-from consentkit.kit_read import missing
+from consentkit.kit_gated import first_no
 
 if TYPE_CHECKING:
     from consentkit.kit import Kit
@@ -82,11 +81,10 @@ class ConsentAdapter(HTTPAdapter):
                 "gated_session(): no app context and not exactly one initialised app, so nothing is sent"
             )
         subject, tenant, scope = self._about
-        for item in _items(kit.catalog, self._items, host):
-            decision = kit.of(subject, tenant=tenant).decide(item, scope=scope)
-            if not decision.allowed:
-                blocked(kit, decision, subject)
-                raise missing(decision, kit.catalog)
+        items = _items(kit.catalog, self._items, host)
+        no = first_no(kit, kit.of(subject, tenant=tenant), items, tenant=tenant or "", scope=scope)
+        if no is not None:
+            raise no
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a gated session stays in its process: make one where it is used")

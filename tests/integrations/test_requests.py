@@ -179,6 +179,18 @@ class RequestsSuite(Outgoing):
         assert session.get(world.url).ok
         session.close()
 
+    @pytest.mark.parametrize("items", [("news", "stats"), ("stats", "news")])
+    def test_of_several_the_denial_of_the_lowest_rule_is_answered(
+        self, kit: Kit, world: World, items: tuple[str, ...]
+    ) -> None:
+        kit.refuse("u-1", "stats")
+        with (
+            kit.gated_session(*items, subject="u-1") as session,
+            pytest.raises(ConsentMissing, match="'stats' is blocked: REFUSED"),
+        ):
+            session.get(world.url)
+        assert world.connections == 0
+
     def test_whose_call_it_is(self, kit: Kit, world: World) -> None:
         kit.give("u-1", "quote", scope="comment:1", tenant="t")
         for subject, tenant, scope in (

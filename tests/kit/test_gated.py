@@ -20,6 +20,8 @@ from consentkit import (
     ConsentMissing,
     GateUnavailable,
     Reason,
+    decision_made,
+    processing_blocked,
 )
 from consentkit.core.gate import Decision, unavailable
 from consentkit.kit import Kit
@@ -45,6 +47,25 @@ class GatedSuite(Suite):
         assert ran == [("u-1", 2, (3,), {"fast": 4})]
         with pytest.raises(TypeError, match="user_id"):
             letter()
+
+    def test_of_several_the_denial_of_the_lowest_rule_is_answered(self, kit: Kit) -> None:
+        kit.refuse("u-1", "stats")
+        kit.give("u-1", "ads")
+        heard: list[tuple[str, bool]] = []
+        blocked: list[str] = []
+
+        def ask(_: object, asked: str, decision: Decision, **__: object) -> None:
+            heard.append((asked, decision.allowed))
+
+        def stop(_: object, decision: Decision, **__: object) -> None:
+            blocked.append(decision.item)
+
+        with decision_made.connected_to(ask, kit), processing_blocked.connected_to(stop, kit):
+            for items in (("ads", "news", "stats"), ("stats", "news", "ads")):
+                with pytest.raises(ConsentMissing, match="'stats' is blocked: REFUSED"):
+                    kit.gated(*items, subject="user_id")(lambda user_id: user_id)("u-1")
+        assert blocked == ["stats", "stats"]
+        assert heard == [("news", False), ("stats", False), ("stats", False), ("news", False)]
 
     @pytest.mark.parametrize("subject", [None, "", 0, True, object()])
     def test_who_is_nobody_the_ledger_knows_is_blocked(self, kit: Kit, ran: list[Any], subject: Any) -> None:

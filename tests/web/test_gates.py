@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import event
 
 from consentkit import ConsentKit, ConsentKitError, ConsentMissing, UnknownPurpose, gated, requires_consent
 from tests.web.conftest import make_app, make_kit, policies
@@ -57,6 +58,31 @@ def test_all_items_must_allow_also_for_async_views(app: Flask) -> None:
     assert client.get("/both").json["item"] == "statistics"
     post(client, decision="save", purpose="newsletter", category="analytics")
     assert client.get("/both").text == "both"
+
+
+@pytest.mark.parametrize("items", [("newsletter", "ads", "terms"), ("terms", "newsletter", "ads")])
+def test_of_several_the_denial_of_the_lowest_rule_is_answered(
+    app: Flask, kit: ConsentKit, items: tuple[str, ...]
+) -> None:
+    app.add_url_rule("/all", "all", requires_consent(*items)(lambda: "all"))
+    client = app.test_client()
+    client.post("/login", data={"user": "u-1"})
+    kit.refuse("u-1", "ads")
+    answer = client.get("/all")
+    assert (answer.json["item"], answer.json["reason"]) == ("ads", "REFUSED")
+    assert client.get("/all", headers=HTML).status_code == 403, "who said no is not led to another question"
+
+
+def test_several_items_are_one_read(app: Flask, kit: ConsentKit) -> None:
+    app.add_url_rule("/all", "all", requires_consent("newsletter", "analytics", "terms")(lambda: "all"))
+    client, said = app.test_client(), list[str]()
+    client.post("/login", data={"user": "u-1"})
+    kit.give("u-1", "newsletter")
+    kit.runtime.dispose()
+    engine = kit.runtime.database.engine
+    event.listen(engine, "connect", lambda driver, _: driver.set_trace_callback(said.append))
+    client.get("/all")
+    assert len([statement for statement in said if "consentkit_state" in statement]) == 1
 
 
 def test_a_policy_is_asked_on_its_page_and_a_declined_one_is_not(app: Flask) -> None:
