@@ -9,7 +9,7 @@ from flask import Flask
 from consentkit.core.errors import CatalogError
 from consentkit.kit_declared import declarations
 from consentkit.web.declared import required
-from consentkit.web.state import BLUEPRINT, state_of
+from consentkit.web.state import OURS, state_of
 
 
 def install(app: Flask) -> None:
@@ -65,6 +65,5 @@ def exempt_from_csrf(app: Flask) -> None:
     """Our endpoints check Sec-Fetch-Site and Origin; Flask-WTF's token would not be in a cached page."""
     csrf = app.extensions.get("csrf")
     if csrf is not None:
-        for name in (BLUEPRINT, f"{BLUEPRINT}_api"):
-            if name in app.blueprints:
-                csrf.exempt(app.blueprints[name])
+        for name in OURS & app.blueprints.keys():
+            csrf.exempt(app.blueprints[name])

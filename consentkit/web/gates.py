@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flask import current_app
+from flask import current_app, request
 from werkzeug.local import LocalProxy
 
 from consentkit import kit_gated
@@ -17,7 +17,7 @@ from consentkit.core.terms import Method, Reason
 from consentkit.kit_declared import MARK
 from consentkit.kit_gated import Asker
 from consentkit.web.current import CurrentConsents, current
-from consentkit.web.state import find_kit
+from consentkit.web.state import OURS, find_kit
 
 if TYPE_CHECKING:
     from consentkit.extension import ConsentKit
@@ -75,6 +75,8 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
 
         @functools.wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            if _runs_no_view_of_the_host():
+                return None
             consents = current()
             if name == "requires_acceptance":
                 _go_on_using(consents, items)
@@ -87,6 +89,17 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
         return cast(F, guarded)
 
     return decorate
+
+
+def _runs_no_view_of_the_host() -> bool:
+    """Whether a gate can only be here as a hook of `before_request`, before what no gate may close.
+
+    Our own pages are where one answers; the OPTIONS that Flask answers by itself say what a view would take, and a
+    browser asks for them without cookies.
+    """
+    if request.blueprint in OURS:
+        return True
+    return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
 
 
 def ungated(reason: str) -> Callable[[F], F]:

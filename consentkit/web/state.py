@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from consentkit.runtime import Runtime
 
 KEY, BLUEPRINT = "consentkit", "consentkit"
+OURS = frozenset({BLUEPRINT, f"{BLUEPRINT}_api"})
+"""The blueprints of consentkit's own pages and API."""
+
 _apps: WeakSet[Flask] = WeakSet()
 
 

@@ -7,11 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flask import Flask
+from flask import Blueprint, Flask, request
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from consentkit import ConsentKit, ConsentKitError, ConsentMissing, UnknownPurpose, gated, requires_consent
+from consentkit import (
+    ConsentKit,
+    ConsentKitError,
+    ConsentMissing,
+    UnknownPurpose,
+    gated,
+    requires_acceptance,
+    requires_consent,
+)
 from tests.web.conftest import make_app, make_kit, policies
 
 HTML = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -133,6 +141,41 @@ def test_jinja_asks_and_only_then_the_page_varies_by_cookie(app: Flask) -> None:
     assert (answer.text, "Cookie" in answer.headers.get("Vary", "")) == ("yes", True)
     for path in ("/plain", "/"):
         assert "Cookie" not in client.get(path).headers.get("Vary", "")
+
+
+@pytest.mark.parametrize("way", ["before_request", "before_app_request"])
+def test_a_gate_before_every_request_leaves_our_own_pages_open(app: Flask, way: str) -> None:
+    ran: list[str] = []
+    hooks = Blueprint("hooks", __name__)
+    add = app.before_request if way == "before_request" else hooks.before_app_request
+    add(requires_acceptance("terms")(lambda: ran.append(request.path)))
+    app.register_blueprint(hooks)
+    client = app.test_client()
+    page = client.get("/plain", headers=HTML)
+    assert (page.status_code, page.location) == (303, "/consent/accept/terms?next=/plain")
+    ours = ("/consent", "/consent/status", "/consent/static/consentkit.css", "/consent/v1/openapi.json")
+    for path in (page.location, *ours):
+        with client.get(path, headers=HTML) as answer:
+            assert answer.status_code == 200
+    assert post(client, decision="reject-all").status_code == 200
+    assert client.get("/plain").status_code == 403
+    accept(client, "terms")
+    assert ran == [], "what stands behind the gate"
+    assert client.get("/plain").text == "plain"
+    assert ran == ["/plain"]
+
+
+def test_a_gate_before_a_blueprint_lets_flask_s_own_options_pass(app: Flask) -> None:
+    club = Blueprint("club", __name__, url_prefix="/club")
+    club.before_request(requires_consent("newsletter")(lambda: None))
+    club.add_url_rule("/page", "page", lambda: "page", methods=["GET", "POST"])
+    club.add_url_rule("/own", "own", lambda: "mine", methods=["OPTIONS"], provide_automatic_options=False)
+    app.register_blueprint(club)
+    client = app.test_client()
+    answer = client.options("/club/page")
+    assert (answer.status_code, answer.text) == (200, "")
+    assert {"GET", "POST"} <= set(answer.headers["Allow"].split(", "))
+    assert [client.options("/club/own").status_code, client.post("/club/page").status_code] == [403, 403]
 
 
 def test_a_decorator_with_an_unknown_key_fails_at_the_first_request(kit: ConsentKit, tmp_path: Path) -> None:
