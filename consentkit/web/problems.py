@@ -18,6 +18,7 @@ from consentkit.core.gate import AGE, Decision
 from consentkit.core.terms import Reason
 from consentkit.core.texts import direction, texts
 from consentkit.logs import unavailable as log_unavailable
+from consentkit.web.cross_site import here
 from consentkit.web.current import current
 from consentkit.web.state import BLUEPRINT, State, current_state
 
@@ -154,7 +155,8 @@ def _where_to_answer(decision: Decision) -> str | None:
         return None if declined or not missing else _where_to_answer(missing[0])
     if not asks(decision):
         return None
-    back = request.full_path.rstrip("?")
+    query = request.query_string.decode("latin-1")
+    back = f"{here()}?{query}" if query else here()
     if decision.asks_age:
         return url_for(f"{BLUEPRINT}.age", next=back, locale=_language(state))
     if decision.item in state.kit.catalog.policies:

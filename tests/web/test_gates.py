@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
 from flask import Blueprint, Flask, request
 from flask.testing import FlaskClient
 from sqlalchemy import event
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
 
 from consentkit import (
     ConsentKit,
@@ -45,6 +50,52 @@ def test_a_browser_is_led_to_the_question_and_back(app: Flask) -> None:
     answer = app.test_client().get("/letters?page=2", headers=HTML)
     assert answer.status_code == 303
     assert answer.location == "/consent?next=/letters?page%3D2"
+
+
+@pytest.mark.parametrize(
+    ("path", "back"),
+    [
+        ("/letters", "/app/letters"),
+        ("/letters?page=2&q=%C3%A4", "/app/letters?page=2&q=%C3%A4"),
+        ("/of/a%20b%3Fc", "/app/of/a%20b%3Fc"),
+    ],
+)
+def test_below_a_prefix_too_one_comes_back_to_the_page(app: Flask, path: str, back: str) -> None:
+    app.add_url_rule("/of/<path:name>", "of", requires_consent("newsletter")(lambda name: name))
+    client = Client(DispatcherMiddleware(NotFound(), {"/app": app}))
+    asked = client.get(f"/app{path}", headers=HTML)
+    assert asked.status_code == 303
+    form = hidden(client.get(asked.location, headers=HTML).text)
+    chosen = {**form, "decision": "save", "purpose": "newsletter"}
+    answer = client.post("/app/consent", data=chosen, headers={**HTML, "Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, answer.location) == (303, back)
+    assert client.get(answer.location, headers=HTML).status_code == 200
+
+
+def hidden(page: str) -> dict[str, str]:
+    """The hidden fields of the only form."""
+    found = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)
+    return {name: unescape(value) for name, value in found}
+
+
+@pytest.mark.parametrize(
+    ("page", "form"),
+    [
+        ("/consent", {"decision": "accept-all"}),
+        ("/consent", {"decision": "save", "ask": "newsletter"}),
+        ("/consent", {"decision": "once", "embed": "0123456789ab"}),
+        ("/consent/accept/terms", {"decision": "accept", "method": "button"}),
+    ],
+)
+def test_below_a_prefix_who_comes_from_nowhere_goes_to_the_app_s_own_start_page(
+    app: Flask, kit: ConsentKit, page: str, form: dict[str, str]
+) -> None:
+    with app.app_context():
+        digest = kit.runtime.published.policies["terms"][0].texts["en"]
+    client = Client(DispatcherMiddleware(NotFound(), {"/app": app}))
+    form = {**form, "notice": f"terms:{digest}"} if "accept/" in page else form
+    answer = client.post(f"/app{page}", data=form, headers={**HTML, "Sec-Fetch-Site": "same-origin"})
+    assert (answer.status_code, answer.location.partition("?")[0]) == (303, "/app/")
 
 
 def test_after_a_no_a_browser_is_not_nagged(app: Flask) -> None:
