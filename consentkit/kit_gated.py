@@ -121,7 +121,7 @@ def first_no(
     if no is None:
         return None
     blocked(kit, no, about.subject)
-    return missing(no, kit.catalog)
+    return missing(no, kit.catalog, about.subject, tenant)
 
 
 def _found(kit: Asker | None) -> Asker:

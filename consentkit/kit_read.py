@@ -243,7 +243,7 @@ class Consents:
         """The decision when it allows. Raises ConsentMissing, for a policy AcceptanceMissing."""
         decision = self.decide(item, scope=scope)
         if not decision.allowed:
-            raise missing(decision, self.kit.runtime.catalog)
+            raise missing(decision, self.kit.runtime.catalog, self.subject, self.tenant)
         return decision
 
     def status(self, item: str, *, scope: str = "") -> Status:
@@ -299,8 +299,9 @@ def _state_after(events: Sequence[Event]) -> SubjectState:
     return SubjectState(b"", replace(facts, erased_us=erased_us), tuple(rows.values()))
 
 
-def missing(decision: Decision, catalog: Catalog) -> ConsentMissing:
-    """The error of a gate's no."""
+def missing(decision: Decision, catalog: Catalog, subject: str | None, tenant: str = "") -> ConsentMissing:
+    """The error of a gate's no about somebody."""
     if decision.reason is Reason.STORE_UNAVAILABLE:
-        return GateUnavailable(decision)
-    return AcceptanceMissing(decision) if decision.item in catalog.policies else ConsentMissing(decision)
+        return GateUnavailable(decision, subject, tenant)
+    kind = AcceptanceMissing if decision.item in catalog.policies else ConsentMissing
+    return kind(decision, subject, tenant)

@@ -53,12 +53,13 @@ def on_blocked(error: ConsentMissing) -> Response:
     decision = error.decision
     if decision.reason is Reason.STORE_UNAVAILABLE:
         return on_unavailable(error)
+    own = not error.tenant and error.subject == current().subject
     if not wants_html():
-        return _vary(_blocked_problem(error))
-    asks = _where_to_answer(decision) if request.method in ("GET", "HEAD") else None
+        return _vary(_blocked_problem(error, own))
+    asks = _where_to_answer(decision) if own and request.method in ("GET", "HEAD") else None
     if asks is not None:
         return _vary(make_response(redirect(asks, 303)))
-    return _vary(_blocked_page(decision))
+    return _vary(_blocked_page(decision, own))
 
 
 def rejected(error: Exception, target: str | None = None) -> Response:
@@ -118,11 +119,11 @@ def _name(item: str, locale: str) -> str:
     return {"gpc": "Global Privacy Control", "link": texts(locale)["link.title"]}.get(item, item)
 
 
-def _blocked_problem(error: ConsentMissing) -> Response:
+def _blocked_problem(error: ConsentMissing, own: bool) -> Response:
     decision = error.decision
     kind = "acceptance-missing" if isinstance(error, AcceptanceMissing) else "consent-missing"
     words = texts("en")
-    title = words.get(f"reason.{decision.reason}.title", decision.reason.value)
+    title = words[f"reason.{decision.reason}.title" if own else "page.blocked"]
     return problem(
         *(403, kind, title, str(error)),
         reason=decision.reason.value,
@@ -132,15 +133,15 @@ def _blocked_problem(error: ConsentMissing) -> Response:
     )
 
 
-def _blocked_page(decision: Decision) -> Response:
+def _blocked_page(decision: Decision, own: bool) -> Response:
+    """`own`: it is the visitor's own answer. Of somebody else's the page says nothing, nor can it be changed here."""
     state, context = current_state(), page_context()
-    link = url_for(f"{BLUEPRINT}.preferences", locale=_language(state))
+    link: str | None = url_for(f"{BLUEPRINT}.preferences", locale=_language(state))
     if decision.item in state.kit.catalog.policies:
         link = url_for(f"{BLUEPRINT}.accept", key=decision.item, locale=_language(state))
+    about = {"reason": decision.reason.value, "link": link} if own else {"reason": "", "link": None}
     item_title = title_of(state, decision.item, context["locale"])
-    page = render_template(
-        "consentkit/blocked.html", reason=decision.reason.value, item_title=item_title, link=link, **context
-    )
+    page = render_template("consentkit/blocked.html", item_title=item_title, **about, **context)
     response = make_response(page, 403)
     response.headers["Cache-Control"] = "no-store"
     return response

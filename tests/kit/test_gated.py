@@ -403,7 +403,11 @@ def fail(error: ConsentKitError) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ConsentMissing(DENIED), AcceptanceMissing(DENIED), GateUnavailable(unavailable("news"))],
+    [
+        ConsentMissing(DENIED, "u-1", "t"),
+        AcceptanceMissing(DENIED, "u-1"),
+        GateUnavailable(unavailable("news"), "u-1"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_of_a_gate_comes_home_whole(error: ConsentMissing) -> None:
@@ -411,4 +415,5 @@ def test_an_error_of_a_gate_comes_home_whole(error: ConsentMissing) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         seen = pool.submit(fail, error).exception()
     assert type(seen) is type(error)
-    assert (str(seen), seen.decision) == (str(error), error.decision)  # type: ignore[attr-defined]
+    assert (str(seen), vars(seen)) == (str(error), vars(error))
+    assert "u-1" not in str(seen) + repr(seen)

@@ -21,6 +21,7 @@ from consentkit import (
     ConsentKitError,
     ConsentMissing,
     UnknownPurpose,
+    current_consents,
     gated,
     requires_acceptance,
     requires_consent,
@@ -267,6 +268,47 @@ def cookie_of(app: Flask) -> str:
     client = app.test_client()
     post(client, decision="accept-all")
     return str(client.get_cookie("consent").value)
+
+
+def sent_to(friend: str | None) -> str:
+    return f"sent to {friend}"
+
+
+def test_a_no_about_somebody_else_leads_nobody_to_answer(app: Flask, kit: ConsentKit) -> None:
+    jobs = {
+        "letter": kit.gated("newsletter", subject="friend"),
+        "join": kit.gated("terms", subject="friend"),
+        "other": kit.gated("newsletter", subject="friend", tenant="t"),
+    }
+    for name, gate in jobs.items():
+        app.add_url_rule(f"/{name}/<friend>", name, gate(sent_to))
+    client = app.test_client()
+    client.post("/login", data={"user": "ada"})
+    kit.give("ada", "newsletter")
+    kit.refuse("eve", "newsletter")
+    for path in ("/letter/bob", "/letter/eve", "/join/bob", "/other/ada"):
+        page = client.get(path, headers=HTML)
+        assert (page.status_code, page.location) == (403, None)
+        assert "<h1>Not allowed</h1>" in page.text
+        assert "You " not in page.text
+        assert "/consent/accept" not in page.text
+        answer = client.get(path)
+        assert (answer.json["title"], answer.status_code) == ("Not allowed", 403)
+        assert not any(name in page.text + answer.text for name in ("bob", "eve", "ada"))
+    assert client.get("/letter/eve").json["reason"] == "REFUSED"
+    assert client.get("/join/ada", headers=HTML).location == "/consent/accept/terms?next=/join/ada"
+    assert client.get("/letter/ada").text == "sent to ada"
+
+
+def test_a_job_about_the_visitor_leads_to_the_question(app: Flask, kit: ConsentKit) -> None:
+    app.add_url_rule("/mine", "mine", lambda: send(current_consents.subject))
+    app.add_url_rule("/checked", "checked", lambda: str(current_consents.check("newsletter")))
+    send = kit.gated("newsletter", subject="friend")(sent_to)
+    for client in (app.test_client(), signed_in := app.test_client()):
+        if client is signed_in:
+            client.post("/login", data={"user": "ada"})
+        assert client.get("/mine", headers=HTML).location == "/consent?next=/mine"
+        assert client.get("/checked", headers=HTML).location == "/consent?next=/checked"
 
 
 def test_gated_asks_when_it_runs(app: Flask, kit: ConsentKit) -> None:
