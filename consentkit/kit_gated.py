@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar, cast
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError, ConsentMissing
 from consentkit.core.gate import Decision, first_denial
-from consentkit.kit_declared import JOB, MARK, declare
+from consentkit.kit_declared import JOB, MARK, declare, put_behind
 from consentkit.kit_read import missing
-from consentkit.kit_wrapped import name_of, refuse_around, wrapped
+from consentkit.kit_wrapped import name_of, place_of, refuse_around, wrapped
 from consentkit.logs import log
 from consentkit.signals import processing_blocked, tell
 
@@ -88,7 +88,8 @@ def gated(
         found: Any = wrapped(function, stop)
         found.__signature__ = signature  # Celery reads it to refuse wrong arguments when a task is queued
         setattr(found, MARK, (*getattr(function, MARK, ()), *items))
-        declare(found, JOB, f"{function.__module__}.{name_of(function)}", items, kit=kit)
+        declare(found, JOB, place_of(function), items, kit=kit)
+        put_behind(function)
         return cast(F, found)
 
     return decorate

@@ -47,8 +47,22 @@ def refuse_around(function: object) -> None:
 
 def name_of(function: object) -> str:
     """How a callable is called, for people."""
-    inner = function.func if isinstance(function, functools.partial) else function
+    inner = _without_arguments(function)
     return str(getattr(inner, "__qualname__", type(inner).__qualname__))
+
+
+def place_of(function: object) -> str:
+    """Module and name of a callable; of a lambda the line, too, because they are all called the same."""
+    inner = _without_arguments(function)
+    name, code = name_of(inner), getattr(inner, "__code__", None)
+    line = f":{code.co_firstlineno}" if name.endswith("<lambda>") and code is not None else ""
+    return f"{getattr(inner, '__module__', None)}.{name}{line}"
+
+
+def _without_arguments(function: object) -> object:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _function(function: Callable[..., Any], blocked: Blocked) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Checks at an app's first request: decorators that name what the catalogue does not have, and Flask-WTF."""
+"""Checks at an app's first request: gates that name what the catalogue does not have or are passed by, Flask-WTF."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from flask import Flask
 
-from consentkit.core.errors import CatalogError
+from consentkit.core.errors import CatalogError, ConsentKitError
 from consentkit.kit_declared import declarations
-from consentkit.web.declared import required
+from consentkit.web.declared import passed_by, required
 from consentkit.web.state import OURS, state_of
 
 
@@ -27,8 +27,16 @@ def install(app: Flask) -> None:
 
 
 def check_decorators(app: Flask) -> None:
-    """Raise UnknownPurpose for the first gate on a view that names an unknown key."""
+    """Raise UnknownPurpose for the first gate on a view that names an unknown key.
+
+    And ConsentKitError for the first that nobody comes to, because the view was registered below it.
+    """
     _check(app, ((f"the view {endpoint!r}", key) for endpoint, key in required(app)))
+    for endpoint in passed_by(app):
+        raise ConsentKitError(
+            f"the view {endpoint!r} runs without the gate that was put around it: write the decorator of the route "
+            'above the gate, or @ungated("why") below the route where it is meant to run without'
+        )
 
 
 def check_declarations(app: Flask) -> None:

@@ -14,7 +14,7 @@ from consentkit import kit_gated
 from consentkit.core.errors import ChoiceRejected, ConsentKitError
 from consentkit.core.gate import Decision
 from consentkit.core.terms import Method, Reason
-from consentkit.kit_declared import MARK
+from consentkit.kit_declared import MARK, put_behind
 from consentkit.kit_gated import Asker
 from consentkit.web.current import CurrentConsents, current
 from consentkit.web.state import OURS, find_kit
@@ -71,6 +71,10 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
         raise ConsentKitError(f"{name}() needs the key of what is required, such as @{name}('terms')")
 
     def decorate(view: F) -> F:
+        if isinstance(view, type):
+            raise ConsentKitError(
+                f"{name}(): put it into `decorators` of {view.__qualname__}, not on the class"
+            )
         _refuse_both(view, WITHOUT)
 
         @functools.wraps(view)
@@ -86,6 +90,7 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
             return current_app.ensure_sync(view)(*args, **kwargs)
 
         setattr(guarded, MARK, (*getattr(view, MARK, ()), *items))
+        put_behind(view)
         return cast(F, guarded)
 
     return decorate

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from consentkit.runtime import Runtime
 
 KEY, BLUEPRINT = "consentkit", "consentkit"
-OURS = frozenset({BLUEPRINT, f"{BLUEPRINT}_api"})
-"""The blueprints of consentkit's own pages and API."""
+SUPPORT = f"{BLUEPRINT}_support"
+OURS = frozenset({BLUEPRINT, f"{BLUEPRINT}_api", SUPPORT})
+"""The blueprints of consentkit's own pages, API and well-known files."""
 
 _apps: WeakSet[Flask] = WeakSet()
 
