@@ -52,34 +52,35 @@ def gated(
     skip: bool,
     tenant: str | None,
     scope: str | None,
-    kit: object | None = None,
+    kit: Asker | None = None,
 ) -> Callable[[F], F]:
     """A decorator that asks for `items` each time the callable runs, before its body.
 
     `subject` and `scope` name arguments of the callable. Blocked: raises ConsentMissing, with `skip` returns None
-    (a generator: has no items). `kit`: the one that `find_kit` always finds, if there is such a one.
+    (a generator: has no items). `kit`: the one that `find_kit` always finds, if there is such a one; it has to know
+    the keys. Raises UnknownPurpose, ConsentKitError.
     """
-    if not items:
+    if not items or not all(isinstance(item, str) for item in items):
         raise ConsentKitError(
             "gated() needs the key of a purpose, such as gated('newsletter', subject='user_id')"
         )
+    if kit is not None:
+        for item in items:
+            kit.catalog.items_of(item)
 
     def decorate(function: F) -> F:
         refuse_around(function)
         signature = inspect.signature(function)
-        for name in filter(None, (subject, scope)):
-            if name not in signature.parameters:
-                raise ConsentKitError(
-                    f"gated(): {name_of(function)}() has no argument {name!r} to take the subject from"
-                )
+        _check_argument(function, signature, subject, "subject")
+        if scope is not None:
+            _check_argument(function, signature, scope, "scope")
 
         def stop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            who = bound.arguments[subject]
-            where = str(bound.arguments[scope]) if scope else ""
+            given = _arguments(function, signature, args, kwargs)
+            who, thing = given[subject], given[scope] if scope is not None else None
             kit = _found(find_kit())
             about = kit.of(None if who is None else str(who), tenant=tenant)
+            where = "" if thing is None else str(thing)
             no = first_no(kit, about, items, tenant=tenant or "", scope=where)
             if no is not None and not skip:
                 raise no
@@ -123,6 +124,30 @@ def first_no(
         return None
     blocked(kit, no, about.subject)
     return missing(no, kit.catalog, about.subject, tenant)
+
+
+def _check_argument(function: object, signature: inspect.Signature, name: str, holds: str) -> None:
+    found = next((each for each in signature.parameters.values() if each.name == name), None)
+    if found is None:
+        raise ConsentKitError(
+            f"gated(): {name_of(function)}() has no argument {name!r} to take the {holds} from"
+        )
+    if found.kind in (found.VAR_POSITIONAL, found.VAR_KEYWORD):
+        raise ConsentKitError(
+            f"gated(): {name!r} of {name_of(function)}() is no single argument to take the {holds} from"
+        )
+
+
+def _arguments(
+    function: object, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """What a call gives, by name."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name_of(function)}(): {error}") from None
+    bound.apply_defaults()
+    return bound.arguments
 
 
 def _found(kit: Asker | None) -> Asker:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from flask import Flask
 
 from consentkit.core.errors import CatalogError, ConsentKitError
@@ -31,18 +29,18 @@ def check_decorators(app: Flask) -> None:
 
     And ConsentKitError for the first that nobody comes to, because the view was registered below it.
     """
-    _check(app, ((f"the view {endpoint!r}", key) for endpoint, key in required(app)))
+    catalog = state_of(app).kit.catalog
+    for endpoint, key in required(app):
+        try:
+            catalog.items_of(key)
+        except CatalogError as error:
+            text = f"the view {endpoint!r} requires {key!r}: {error.message}"
+            raise type(error)(text, mend=error.mend) from None
     for endpoint in passed_by(app):
         raise ConsentKitError(
             f"the view {endpoint!r} runs without the gate that was put around it: write the decorator of the route "
             'above the gate, or @ungated("why") below the route where it is meant to run without'
         )
-
-
-def check_declarations(app: Flask) -> None:
-    """The same for jobs and adapters of this app's kit."""
-    declared = declarations(state_of(app).kit, shared=False)
-    _check(app, ((f"the {d.kind} {d.where}", key) for d in declared for key in d.items))
 
 
 def foreign_declarations(app: Flask) -> list[str]:
@@ -58,15 +56,6 @@ def foreign_declarations(app: Flask) -> list[str]:
         except CatalogError as error:
             found.append(f"the {declared.kind} {declared.where}: {error.message}")
     return found
-
-
-def _check(app: Flask, asked: Iterable[tuple[str, str]]) -> None:
-    catalog = state_of(app).kit.catalog
-    for where, key in asked:
-        try:
-            catalog.items_of(key)
-        except CatalogError as error:
-            raise type(error)(f"{where} requires {key!r}: {error.message}", mend=error.mend) from None
 
 
 def exempt_from_csrf(app: Flask) -> None:

@@ -145,11 +145,10 @@ def test_check_looks_at_jobs_too(shop: Shop) -> None:
     assert "(unknown)" in shop.consent("routes").stdout
 
 
-def test_a_job_of_this_very_kit_with_an_unknown_key_is_wrong(shop: Shop) -> None:
+def test_a_job_of_this_very_kit_with_an_unknown_key_does_not_start(shop: Shop) -> None:
     add_jobs(shop)
     path = shop.folder / "shop_app.py"
     path.write_text(path.read_text().replace('gated("orders"', 'gated("order"'))
-    assert shop.consent("upgrade").returncode == 0
     done = shop.consent("check")
     assert done.returncode == 2
-    assert "the job shop_app.ship requires 'order': there is no purpose" in " ".join(done.stderr.split())
+    assert "there is no purpose 'order'" in " ".join(done.stderr.split())
