@@ -14,6 +14,7 @@ from consentkit.core.errors import ConsentKitError
 from consentkit.kit_facts import placed
 from consentkit.kit_read import Answers
 from consentkit.runtime import Runtime
+from consentkit.signals import audience_read, tell
 from consentkit.store import audience as store
 from consentkit.store.crowds import Question
 
@@ -71,6 +72,7 @@ class Audiences(Answers):
             raise ValueError("among= is a list or another iterable of ids, not one text")
         self.runtime.catalog.items_of(item)
         if among is not None:
+            tell(audience_read, self.sender, asked=item, tenant=tenant or "", scope=scope)
             return self._each(item, tenant or "", scope, iter(among))
         return store.stream(self.runtime.database, self.audience(item, tenant=tenant, scope=scope))
 
@@ -86,6 +88,7 @@ class Audiences(Answers):
         """What is asked; and what of those whom the ledger does not know, where they are allowed."""
         runtime = self.runtime
         book, catalog = runtime.rules(), runtime.catalog
+        tell(audience_read, self.sender, asked=item, tenant=tenant, scope=scope)
         rules, minors = book.asked(item), self.facts.rules(catalog)
         default = None if tenant or self.facts.jurisdiction is not None else catalog.site.default_jurisdiction
         ask_age = self.facts.age is not None and not tenant

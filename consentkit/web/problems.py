@@ -27,6 +27,8 @@ ASK = frozenset({Reason.NO_ANSWER, Reason.REQUESTED, Reason.EXPIRED, Reason.OUTD
 
 REFUSALS = {NotForChildren: Reason.FORBIDDEN_FOR_MINORS, GuardianNeeded: Reason.GUARDIAN_REQUIRED}
 TYPE = "urn:consentkit:problem:"
+STOPPED = "Consent-Gate"
+"""The header that tells a gate's answer from others, also without a body. It says `blocked` and not why."""
 
 
 def asks(decision: Decision) -> bool:
@@ -50,6 +52,12 @@ def problem(status: int, kind: str, title: str, detail: str, **extra: Any) -> Re
 
 def on_blocked(error: ConsentMissing) -> Response:
     """The answer to a request that a gate stopped."""
+    response = _blocked(error)
+    response.headers[STOPPED] = "blocked"
+    return response
+
+
+def _blocked(error: ConsentMissing) -> Response:
     decision = error.decision
     if decision.reason is Reason.STORE_UNAVAILABLE:
         return on_unavailable(error)
