@@ -191,6 +191,7 @@ def test_jinja_asks_and_only_then_the_page_varies_by_cookie(app: Flask) -> None:
     post(client, decision="accept-all")
     answer = client.get("/jinja")
     assert (answer.text, "Cookie" in answer.headers.get("Vary", "")) == ("yes", True)
+    assert answer.headers.get("Cache-Control") is None, "docs/gates.md says so"
     for path in ("/plain", "/"):
         assert "Cookie" not in client.get(path).headers.get("Vary", "")
 
