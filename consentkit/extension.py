@@ -240,6 +240,12 @@ class ConsentKit(Kit):
         finally:
             runtime.dispose()
 
+    def _leave(self, app: Flask) -> None:
+        """No longer take this app for the one that is meant outside of an app context. Its connections are closed."""
+        runtime = self._runtimes.pop(app, None)
+        if runtime is not None:
+            runtime.dispose()
+
     def _forget(self, subject: str, tenant: str) -> None:
         if has_request_context():
             forget()

@@ -83,7 +83,7 @@ class Kit(
         """A gate around any callable, asked when it RUNS.
 
         `subject` (and `scope`) name the argument that holds the id. Blocked: raises ConsentMissing; `skip`
-        returns None.
+        returns None. Raises UnknownPurpose, ConsentKitError.
         """
         return gated(lambda: self, items, subject, skip=skip, tenant=tenant, scope=scope, kit=self)
 

@@ -16,6 +16,7 @@ from consentkit.core.ids import check_subject, check_tenant
 from consentkit.kit_facts import placed
 from consentkit.kit_read import Answers
 from consentkit.runtime import Runtime
+from consentkit.signals import audience_read, tell
 from consentkit.store import audience as store
 from consentkit.store.crowds import Question
 
@@ -74,6 +75,7 @@ class Audiences(Answers):
         check_tenant(tenant)
         self.runtime.catalog.items_of(item)
         if among is not None:
+            tell(audience_read, self.sender, asked=item, tenant=tenant or "", scope=scope)
             return self._each(item, tenant or "", scope, iter(among))
         return store.stream(self.runtime.database, self.audience(item, tenant=tenant, scope=scope))
 
@@ -92,6 +94,7 @@ class Audiences(Answers):
         runtime = self.runtime
         check_tenant(tenant)
         book, catalog = runtime.rules(), runtime.catalog
+        tell(audience_read, self.sender, asked=item, tenant=tenant, scope=scope)
         rules, minors = book.asked(item), self.facts.rules(catalog)
         default = None if tenant or self.facts.jurisdiction is not None else catalog.site.default_jurisdiction
         ask_age = self.facts.age is not None and not tenant

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 JOB, ADAPTER = "job", "adapter"
 MARK = "__consentkit_purposes__"
@@ -29,6 +31,7 @@ class Declared:
 
 
 _declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()
+_behind: WeakSet[object] = WeakSet()
 _lock = threading.Lock()
 
 
@@ -41,14 +44,37 @@ def declare(
 
 
 def declarations(kit: object, *, shared: bool = True) -> list[Declared]:
-    """What was declared for a kit, jobs first, by place; gates one upon the other are one entry.
+    """What was declared for a kit, jobs first, by place.
 
-    `shared`: with those that ask whichever kit the app has.
+    Gates one upon the other are one entry, and so are adapters that are made at one place. `shared`: with those that
+    ask whichever kit the app has.
     """
     with _lock:
-        found = [d for d in _declared.values() if d.is_of(kit, shared)]
-    items: dict[tuple[str, str], set[str]] = {}
-    for declared in found:
-        items.setdefault((declared.kind, declared.where), set()).update(declared.items)
-    listed = [Declared(kind, where, tuple(sorted(keys))) for (kind, where), keys in items.items()]
-    return sorted(listed, key=lambda d: (d.kind != JOB, d.where))
+        found = [(thing, d) for thing, d in _declared.items() if d.is_of(kit, shared)]
+    items: dict[tuple[str, str, int], set[str]] = {}
+    for thing, declared in found:
+        one = id([*layers(thing)][-1]) if declared.kind == JOB else 0
+        items.setdefault((declared.kind, declared.where, one), set()).update(declared.items)
+    listed = {Declared(kind, where, tuple(sorted(keys))) for (kind, where, _), keys in items.items()}
+    return sorted(listed, key=lambda d: (d.kind != JOB, d.where, d.items))
+
+
+def put_behind(function: object) -> None:
+    """Note that a gate stands before a function: whoever calls the function itself is not asked."""
+    for layer in layers(function):
+        with _lock, suppress(TypeError):  # what cannot be remembered is no function
+            _behind.add(layer)
+
+
+def is_behind(function: object) -> bool:
+    """Whether a gate was put around it, so that by itself it is not what was meant to be called."""
+    with _lock, suppress(TypeError):
+        return function in _behind
+    return False
+
+
+def layers(function: object) -> Iterator[object]:
+    """A callable and what it wraps, to the innermost."""
+    yield function
+    while (function := getattr(function, "__wrapped__", None)) is not None:
+        yield function

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError, ConsentMissing
-from consentkit.core.gate import Decision
-from consentkit.kit_declared import JOB, MARK, declare
+from consentkit.core.gate import Decision, first_denial
+from consentkit.kit_declared import JOB, MARK, declare, put_behind
 from consentkit.kit_read import missing
-from consentkit.kit_wrapped import name_of, refuse_around, wrapped
+from consentkit.kit_wrapped import name_of, place_of, refuse_around, wrapped
 from consentkit.logs import log
 from consentkit.signals import processing_blocked, tell
 
@@ -29,6 +29,20 @@ class Asker(Protocol):
     def of(self, subject: str | None, *, tenant: str | None = None) -> Any:
         """The consents of a subject."""
 
+    def decided(self, asked: str, decision: Decision, subject: str | None, tenant: str = "") -> Decision:
+        """Tell whoever listens what was asked and answered."""
+
+
+class Asked(Protocol):
+    """The consents of one subject."""
+
+    @property
+    def subject(self) -> str | None:
+        """Whose they are."""
+
+    def look(self, item: str, *, scope: str = "") -> Decision:
+        """The gate's answer, told to nobody."""
+
 
 def gated(
     find_kit: Callable[[], Asker | None],
@@ -38,33 +52,36 @@ def gated(
     skip: bool,
     tenant: str | None,
     scope: str | None,
-    kit: object | None = None,
+    kit: Asker | None = None,
 ) -> Callable[[F], F]:
     """A decorator that asks for `items` each time the callable runs, before its body.
 
     `subject` and `scope` name arguments of the callable. Blocked: raises ConsentMissing, with `skip` returns None
-    (a generator: has no items). `kit`: the one that `find_kit` always finds, if there is such a one.
+    (a generator: has no items). `kit`: the one that `find_kit` always finds, if there is such a one; it has to know
+    the keys. Raises UnknownPurpose, ConsentKitError.
     """
-    if not items:
+    if not items or not all(isinstance(item, str) for item in items):
         raise ConsentKitError(
             "gated() needs the key of a purpose, such as gated('newsletter', subject='user_id')"
         )
+    if kit is not None:
+        for item in items:
+            kit.catalog.items_of(item)
 
     def decorate(function: F) -> F:
         refuse_around(function)
         signature = inspect.signature(function)
-        for name in filter(None, (subject, scope)):
-            if name not in signature.parameters:
-                raise ConsentKitError(
-                    f"gated(): {name_of(function)}() has no argument {name!r} to take the subject from"
-                )
+        _check_argument(function, signature, subject, "subject")
+        if scope is not None:
+            _check_argument(function, signature, scope, "scope")
 
         def stop(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            who = bound.arguments[subject]
-            where = str(bound.arguments[scope]) if scope else ""
-            no = _first_no(find_kit(), items, None if who is None else str(who) or None, tenant, where)
+            given = _arguments(function, signature, args, kwargs)
+            who, thing = given[subject], given[scope] if scope is not None else None
+            kit = _found(find_kit())
+            about = kit.of(None if who is None else str(who) or None, tenant=tenant)
+            where = "" if thing is None else str(thing)
+            no = first_no(kit, about, items, tenant=tenant or "", scope=where)
             if no is not None and not skip:
                 raise no
             return no is not None
@@ -72,7 +89,8 @@ def gated(
         found: Any = wrapped(function, stop)
         found.__signature__ = signature  # Celery reads it to refuse wrong arguments when a task is queued
         setattr(found, MARK, (*getattr(function, MARK, ()), *items))
-        declare(found, JOB, f"{function.__module__}.{name_of(function)}", items, kit=kit)
+        declare(found, JOB, place_of(function), items, kit=kit)
+        put_behind(function)
         return cast(F, found)
 
     return decorate
@@ -90,17 +108,51 @@ def blocked(kit: object, decision: Decision, subject: str | None) -> None:
     tell(processing_blocked, kit, decision=decision, subject=subject)
 
 
-def _first_no(
-    kit: Asker | None, items: tuple[str, ...], subject: str | None, tenant: str | None, scope: str
+def first_no(
+    kit: Asker, about: Asked, items: Sequence[str], *, tenant: str = "", scope: str = ""
 ) -> ConsentMissing | None:
-    """The error for the first item that is not allowed."""
+    """Put keys to the gate: the error of the denial with the lowest rule, None where all of them are allowed.
+
+    Listeners hear of every no, and of the yeses only where there is no no: what is stopped was not allowed.
+    """
+    answers = [(item, about.look(item, scope=scope)) for item in items]
+    denials = [answer for answer in answers if not answer[1].allowed]
+    for item, decision in denials or answers:
+        kit.decided(item, decision, about.subject, tenant)
+    no = first_denial(decision for _, decision in denials)
+    if no is None:
+        return None
+    blocked(kit, no, about.subject)
+    return missing(no, kit.catalog, about.subject, tenant)
+
+
+def _check_argument(function: object, signature: inspect.Signature, name: str, holds: str) -> None:
+    found = next((each for each in signature.parameters.values() if each.name == name), None)
+    if found is None:
+        raise ConsentKitError(
+            f"gated(): {name_of(function)}() has no argument {name!r} to take the {holds} from"
+        )
+    if found.kind in (found.VAR_POSITIONAL, found.VAR_KEYWORD):
+        raise ConsentKitError(
+            f"gated(): {name!r} of {name_of(function)}() is no single argument to take the {holds} from"
+        )
+
+
+def _arguments(
+    function: object, signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """What a call gives, by name."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name_of(function)}(): {error}") from None
+    bound.apply_defaults()
+    return bound.arguments
+
+
+def _found(kit: Asker | None) -> Asker:
     if kit is None:
         raise ConsentKitError(
             "gated(): no app context and not exactly one initialised app, so nothing is processed"
         )
-    for item in items:
-        decision: Decision = kit.of(subject, tenant=tenant).decide(item, scope=scope)
-        if not decision.allowed:
-            blocked(kit, decision, subject)
-            return missing(decision, kit.catalog)
-    return None
+    return kit

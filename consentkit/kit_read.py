@@ -183,8 +183,9 @@ class Answers:
         """
         rules = rulebook.asked(item)
         if not rules:
-            allowed = item == "necessary"
-            return Decision(allowed, Reason.NOT_REQUIRED if allowed else Reason.NO_ANSWER, item)
+            if item == "necessary":
+                return Decision(True, Reason.NOT_REQUIRED, item, number=9)
+            return Decision(False, Reason.NO_ANSWER, item, number=14)
         now_us = self.runtime.clock.now() if at_us is None else at_us
         catalog, facts = rulebook.catalog, state.facts
         if subject is not None and not tenant:
@@ -254,7 +255,7 @@ class Consents:
         """The decision when it allows. Raises ConsentMissing, for a policy AcceptanceMissing."""
         decision = self.decide(item, scope=scope)
         if not decision.allowed:
-            raise missing(decision, self.kit.runtime.catalog)
+            raise missing(decision, self.kit.runtime.catalog, self.subject, self.tenant)
         return decision
 
     def status(self, item: str, *, scope: str = "") -> Status:
@@ -298,8 +299,9 @@ class Consents:
         return state_at(runtime, self.tenant, self.subject, at_us, catalog)
 
 
-def missing(decision: Decision, catalog: Catalog) -> ConsentMissing:
-    """The error of a gate's no."""
+def missing(decision: Decision, catalog: Catalog, subject: str | None, tenant: str = "") -> ConsentMissing:
+    """The error of a gate's no about somebody."""
     if decision.reason is Reason.STORE_UNAVAILABLE:
-        return GateUnavailable(decision)
-    return AcceptanceMissing(decision) if decision.item in catalog.policies else ConsentMissing(decision)
+        return GateUnavailable(decision, subject, tenant)
+    kind = AcceptanceMissing if decision.item in catalog.policies else ConsentMissing
+    return kind(decision, subject, tenant)

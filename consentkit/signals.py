@@ -4,6 +4,7 @@
 `processing_blocked(kit, decision=Decision, subject=…)`: a gate stopped processing.
 `delete_required(kit, subject=…, tenant=…, purposes=[…], reason=…, reminder=False)`: a child's data have to go.
 `decision_made(kit, asked="analytics", decision=Decision, subject=…, tenant=…)`: somebody asked what is allowed now.
+`audience_read(kit, asked="analytics", tenant=…, scope=…)`: somebody asks for all that are allowed. For tests.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ _signals = Namespace()
 consent_recorded = _signals.signal("consent-recorded")
 processing_blocked = _signals.signal("processing-blocked")
 decision_made = _signals.signal("decision-made")
+audience_read = _signals.signal("audience-read")
 delete_required = _signals.signal("delete-required")
 
 

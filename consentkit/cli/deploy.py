@@ -21,7 +21,7 @@ from consentkit.store.counting import asked_again
 from consentkit.store.database import store_errors
 from consentkit.store.keys import KEY_FILE, load_key
 from consentkit.store.tables import PREFIX
-from consentkit.web.checks import check_declarations, check_decorators, foreign_declarations
+from consentkit.web.checks import check_decorators, foreign_declarations
 from consentkit.web.declared import required
 from consentkit.web.state import State, current_state
 
@@ -135,7 +135,6 @@ def _catalogue(state: State) -> str:
 
 def _gates(state: State) -> str:
     check_decorators(current_app)
-    check_declarations(current_app)
     for foreign in foreign_declarations(current_app):
         note(f"Note: {foreign}. It may be another app's; here it would process nothing.")
     return f"{count(len(list(required(current_app))), 'requirement')} on views"

@@ -16,7 +16,7 @@
     |  +- AssuranceTooLow
     |  +- AskedTooOften        .again_at
     |  +- NotAttested
-    +- ConsentMissing           .decision
+    +- ConsentMissing           .decision .subject .tenant
     |  +- GateUnavailable       also StoreUnavailable: the ledger could not be asked
     +- NotARecipient            .host .party
     +- AcceptanceMissing        .policy .version .decision
@@ -120,27 +120,28 @@ class NotAttested(ChoiceRejected):
 class ConsentMissing(ConsentKitError):
     """Processing is blocked: the purpose is not allowed for this subject.
 
-    Attribute: `decision`, the typed answer of the gate.
+    Attributes: `decision`, the typed answer of the gate; `subject` and `tenant`, about whom it was asked. The message
+    does not name them: messages go to logs.
     """
 
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
+    def __init__(self, decision: Decision, subject: str | None = None, tenant: str = "") -> None:
+        self.decision, self.subject, self.tenant = decision, subject, tenant
         super().__init__(f"processing for {decision.item!r} is blocked: {decision.reason}")
 
-    def __reduce__(self) -> tuple[type[ConsentMissing], tuple[Decision]]:
+    def __reduce__(self) -> tuple[type[ConsentMissing], tuple[Decision], dict[str, object]]:
         """Made again from its decision when a worker process sends it home, not from its message."""
-        return type(self), (self.decision,)
+        return type(self), (self.decision,), {"subject": self.subject, "tenant": self.tenant}
 
 
 class AcceptanceMissing(ConsentMissing):
     """Processing is blocked: the policy is not accepted.
 
-    Attributes: `policy` (key), `version` (the version in force, or None), `decision`.
+    Attributes: `policy` (key), `version` (the version in force, or None), `decision`, `subject`, `tenant`.
     """
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Decision, subject: str | None = None, tenant: str = "") -> None:
         self.policy, self.version = decision.item, decision.version
-        super().__init__(decision)
+        super().__init__(decision, subject, tenant)
 
 
 class NotARecipient(ConsentKitError):

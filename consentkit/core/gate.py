@@ -5,8 +5,8 @@ It reads no clock and no table: a `View` holds all it may know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from consentkit.core.case import Case, Minority, about, age_of, order, own_answer, standing
@@ -25,6 +25,7 @@ __all__ = [
     "View",
     "decide",
     "decide_one",
+    "first_denial",
     "unavailable",
 ]
 
@@ -35,7 +36,7 @@ class Decision:
 
     `version` is the version in force; `event_id` the event that decided; `expires` when a grant ends;
     `needs` what would have to be answered first (keys of items, `guardian`, or `age`); `rule` the jurisdiction
-    whose row decided, `operator` or `strictest`, where a rule of a place did.
+    whose row decided, `operator` or `strictest`, where a rule of a place did; `number` that of the gate's rule.
     """
 
     allowed: bool
@@ -46,6 +47,7 @@ class Decision:
     expires: datetime | None = None
     needs: tuple[str, ...] = ()
     rule: str | None = None
+    number: int = field(default=0, compare=False)
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -274,7 +276,7 @@ _POLICY_STEPS = tuple(s for s in _PURPOSE_STEPS if s[0] in _FOR_POLICIES or s[1]
 
 def unavailable(item: str) -> Decision:
     """Rule 1: the store fails, so nothing is allowed."""
-    return Decision(False, Reason.STORE_UNAVAILABLE, item)
+    return Decision(False, Reason.STORE_UNAVAILABLE, item, number=1)
 
 
 def _by_place(number: int, case: Case, reason: Reason) -> str | None:
@@ -284,7 +286,7 @@ def _by_place(number: int, case: Case, reason: Reason) -> str | None:
     return case.view.place.regimes.code if reason is Reason.NOT_REQUIRED else None
 
 
-def _decide(rule: Rule, view: View, age: Minority) -> tuple[int, Decision]:
+def _decide(rule: Rule, view: View, age: Minority) -> Decision:
     case = Case(rule, view, age)
     for number, step in _POLICY_STEPS if rule.kind is _POLICY else _PURPOSE_STEPS:
         outcome = step(case)
@@ -297,13 +299,14 @@ def _decide(rule: Rule, view: View, age: Minority) -> tuple[int, Decision]:
             event_id = row.event_id or None  # a signal of this very request is not recorded yet
             ends = from_us(row.expires_us) if allowed and row.expires_us is not None else None
         law = _by_place(number, case, reason) if number in _BY_PLACE else None
-        return number, Decision(allowed, reason, rule.item, rule.version or None, event_id, ends, needs, law)
+        version = rule.version or None
+        return Decision(allowed, reason, rule.item, version, event_id, ends, needs, law, number)
     raise AssertionError("the last rule always answers")
 
 
 def decide_one(rule: Rule, view: View) -> Decision:
     """The answer for one item."""
-    return _decide(rule, view, age_of(view))[1]
+    return _decide(rule, view, age_of(view))
 
 
 def decide(rules: Sequence[Rule], view: View) -> Decision:
@@ -317,5 +320,11 @@ def decide(rules: Sequence[Rule], view: View) -> Decision:
         return decide_one(rules[0], view)
     age = age_of(view)
     answers = [_decide(rule, view, age) for rule in rules]
-    denials = [answer for answer in answers if not answer[1].allowed]
-    return min(denials or answers, key=lambda answer: answer[0])[1]
+    denial = first_denial(answers)
+    return denial if denial is not None else min(answers, key=lambda answer: answer.number)
+
+
+def first_denial(answers: Iterable[Decision]) -> Decision | None:
+    """Of several answers the denial of the lowest rule, None where all of them allow."""
+    denials = (answer for answer in answers if not answer.allowed)
+    return min(denials, key=lambda answer: answer.number, default=None)

@@ -18,19 +18,21 @@ from consentkit.core.errors import ConsentKitError, NotARecipient
 from consentkit.core.hosts import owner, plain
 from consentkit.core.terms import Kind
 from consentkit.kit_declared import ADAPTER, declare
-from consentkit.kit_gated import blocked
-from consentkit.kit_read import missing
+from consentkit.kit_gated import first_no
 
 if TYPE_CHECKING:
     from consentkit.kit import Kit
 
 try:
     from requests import PreparedRequest, Response, Session
-    from requests.adapters import HTTPAdapter
+    from requests.adapters import BaseAdapter, HTTPAdapter
     from requests.exceptions import InvalidURL
     from urllib3.util import Retry, parse_url
 except ImportError:
     raise ConsentKitError("outgoing calls need requests: pip install 'consentkit[http]'") from None
+
+
+_STAYS = "a gated session stays in its process: make one where it is used"
 
 
 class ConsentAdapter(HTTPAdapter):
@@ -39,7 +41,8 @@ class ConsentAdapter(HTTPAdapter):
     With keys of purposes, categories or policies: all of them must be allowed, and a host that belongs to a party is
     called only if one of these purposes names the party in `recipients` (GDPR 5(1)(b)). Without keys: the purposes
     that name the host's party. Blocked: raises ConsentMissing or NotARecipient; nothing has left, not even a
-    question to DNS. `kit` may be a callable that finds one. More keywords are those of HTTPAdapter.
+    question to DNS. `kit` may be a callable that finds one. More keywords are those of HTTPAdapter. Raises
+    UnknownPurpose.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class ConsentAdapter(HTTPAdapter):
         scope: str = "",
         **options: Any,
     ) -> None:
+        if not callable(kit):
+            for item in items:
+                kit.catalog.items_of(item)
         self._find: Callable[[], Kit | None] = kit if callable(kit) else lambda: kit
         self._items, self._about = items, (subject, tenant, scope)
         super().__init__(**options)
@@ -82,14 +88,37 @@ class ConsentAdapter(HTTPAdapter):
                 "gated_session(): no app context and not exactly one initialised app, so nothing is sent"
             )
         subject, tenant, scope = self._about
-        for item in _items(kit.catalog, self._items, host):
-            decision = kit.of(subject, tenant=tenant).decide(item, scope=scope)
-            if not decision.allowed:
-                blocked(kit, decision, subject)
-                raise missing(decision, kit.catalog)
+        items = _items(kit.catalog, self._items, host)
+        no = first_no(kit, kit.of(subject, tenant=tenant), items, tenant=tenant or "", scope=scope)
+        if no is not None:
+            raise no
 
     def __getstate__(self) -> dict[str, Any]:
-        raise TypeError("a gated session stays in its process: make one where it is used")
+        raise TypeError(_STAYS)
+
+
+class GatedSession(Session):
+    """A session of requests whose adapters ask, all of them."""
+
+    _open = True  # requests itself mounts adapters that ask nobody when a session is made
+
+    def __init__(self, adapter: Callable[[], ConsentAdapter]) -> None:
+        super().__init__()
+        for prefix in tuple(self.adapters):
+            self.mount(prefix, adapter())
+        self._open = False
+
+    def mount(self, prefix: str | bytes, adapter: BaseAdapter) -> None:
+        """Mount a ConsentAdapter. Raises TypeError for one that asks nobody."""
+        if not (self._open or isinstance(adapter, ConsentAdapter)):
+            raise TypeError(
+                f"a gated session takes no {type(adapter).__name__}, which would send without asking: give "
+                "max_retries= and other options to gated_session(), or mount a kit.consent_adapter()"
+            )
+        super().mount(prefix, adapter)
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(_STAYS)
 
 
 def gated_session(
@@ -98,16 +127,18 @@ def gated_session(
     subject: str | None,
     tenant: str | None = None,
     scope: str = "",
+    **options: Any,
 ) -> Session:
-    """A session whose every request asks for these purposes first. Raises ConsentKitError without any."""
+    """A session whose every request asks for these purposes first. `options`: keywords of HTTPAdapter.
+
+    Raises ConsentKitError without any purpose, UnknownPurpose.
+    """
     if not items:
         raise ConsentKitError(
             "gated_session() needs the key of a purpose, such as gated_session('analytics', subject='u-42')"
         )
-    session = Session()
-    for prefix in tuple(session.adapters):
-        session.mount(prefix, ConsentAdapter(kit, *items, subject=subject, tenant=tenant, scope=scope))
-    return session
+    about: dict[str, Any] = {"subject": subject, "tenant": tenant, "scope": scope}
+    return GatedSession(lambda: ConsentAdapter(kit, *items, **about, **options))
 
 
 def _items(catalog: Catalog, given: Sequence[str], host: str) -> Sequence[str]:
@@ -149,10 +180,12 @@ def _no_recipient(host: str, party: Party, given: Sequence[str], naming: Sequenc
 def _host(request: PreparedRequest) -> str:
     """The host that will be called. requests finds it with one parser, urllib3 with another: they have to agree."""
     url = request.url or ""
-    read = [urlsplit(url).hostname or "", parse_url(url).host or ""]
-    hosts = {plain(host) for host in read}
-    host = hosts.pop()
-    if hosts or not host or "%" in host:
+    try:
+        hosts = {plain(urlsplit(url).hostname or ""), plain(parse_url(url).host or "")}
+    except ValueError:  # requests mends what it is given, and follows redirects to what it cannot read
+        hosts = set()
+    host = hosts.pop() if len(hosts) == 1 else ""
+    if "" in host.split(".") or "%" in host:
         raise InvalidURL(
             "the host of the address cannot be told for sure, so nothing is sent", request=request
         )

@@ -28,7 +28,7 @@ Where a kit is asked for, an app will do: then its app context is opened.
 from __future__ import annotations
 
 from consentkit.testing.client import ConsentClient
-from consentkit.testing.gates import assert_allowed, assert_blocked, assert_no_processing
+from consentkit.testing.gates import assert_allowed, assert_blocked
 from consentkit.testing.ledger import (
     AppConsents,
     FrozenClock,
@@ -37,6 +37,7 @@ from consentkit.testing.ledger import (
     prepare,
     temporary_database,
 )
+from consentkit.testing.processing import assert_no_processing
 
 __all__ = [
     "AppConsents",

@@ -1,155 +1,131 @@
-"""Assertions about gates: what was stopped, what was not, and that nothing was processed."""
+"""Assertions about one thing: a gate stopped it, or none did."""
 
 # ruff: noqa: S101 - to assert is what it is for
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from flask import Flask
 from werkzeug.wrappers import Response
 
-from consentkit.core.errors import CatalogError, ConsentMissing
+from consentkit.core.errors import ConsentMissing
 from consentkit.core.gate import Decision
-from consentkit.core.terms import Basis
-from consentkit.kit import Kit
-from consentkit.kit_read import Answers
 from consentkit.signals import decision_made, processing_blocked
-from consentkit.web.problems import TYPE
-from consentkit.web.state import _apps, find_kit, state_of
+from consentkit.web.problems import STOPPED, TYPE
 
 _BLOCKED = tuple(TYPE + kind for kind in ("consent-missing", "acceptance-missing", "store-unavailable"))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What came of it. `failed`: for another reason than a gate."""
+
+    blocked: bool
+    reason: str | None
+    text: str
+    failed: bool = False
 
 
 def assert_blocked(what: Response | Decision | Callable[[], object], reason: str | None = None) -> None:
     """Assert that consentkit stopped it, for this reason.
 
-    `what`: a response; a decision; or a callable, which is called: it is blocked when a gate in it says no,
-    whether that raises ConsentMissing or is skipped. A redirect or a page names no reason: with `reason` let
-    the client ask for JSON, or pass a callable (`lambda: client.get("/letters")`).
+    `what`: a response; a decision; or a callable, which is called, and what it gives is run: a coroutine to its end, a
+    generator to its first item. It is blocked when a gate in it says no, whether that raises ConsentMissing, is
+    skipped, or is what it returns (`allows`). A redirect, a page or an answer to HEAD names no reason: with `reason`
+    let the client ask for JSON, or pass a callable (`lambda: client.get("/letters")`).
     """
-    blocked, found, seen = _outcome(what)
-    assert blocked, f"not blocked: {seen}"
+    seen = _seen(what)
+    assert seen.blocked, f"not blocked: {seen.text}"
     if reason is not None:
-        assert found is not None, (
-            f"blocked, but {seen} names no reason: pass a callable that makes the request"
+        assert seen.reason is not None, (
+            f"blocked, but {seen.text} names no reason: pass a callable that makes the request"
         )
-        assert found == reason, f"blocked by {found}, not by {reason}"
+        assert seen.reason == reason, f"blocked by {seen.reason}, not by {reason}"
 
 
 def assert_allowed(what: Response | Decision | Callable[[], object]) -> None:
-    """Assert that no gate stopped it; a response must not be an error of another kind either."""
-    blocked, found, seen = _outcome(what)
-    assert not blocked, f"blocked{f' by {found}' if found else ''}: {seen}"
-    if isinstance(what, Response):
-        assert what.status_code < 400, f"no gate stopped it, but it failed: {seen}"
+    """Assert that no gate stopped it, nor a request on the way to it.
 
-
-def _outcome(what: Response | Decision | Callable[[], object]) -> tuple[bool, str | None, str]:
-    """Whether it was blocked, for which reason, and what was seen."""
-    if isinstance(what, Decision):
-        return not what.allowed, what.reason.value, repr(what)
-    if isinstance(what, Response):
-        return _outcome_of_response(what)
-    decisions: list[Decision] = []
-
-    def heard(_kit: object, decision: Decision, **_: object) -> None:
-        decisions.append(decision)
-
-    with processing_blocked.connected_to(heard):
-        try:
-            result = what()
-        except ConsentMissing as error:
-            decisions.append(error.decision)
-            result = error
-    if decisions:
-        return True, decisions[0].reason.value, repr(decisions[0])
-    if isinstance(result, Response | Decision):
-        return _outcome(result)
-    return False, None, f"returned {result!r}"
-
-
-def _outcome_of_response(response: Response) -> tuple[bool, str | None, str]:
-    seen = f"{response.status}"
-    if response.mimetype == "application/problem+json":
-        problem: dict[str, Any] = response.get_json()
-        return problem.get("type") in _BLOCKED, problem.get("reason"), f"{seen} {problem.get('detail', '')}"
-    location = response.headers.get("Location")
-    if location is not None:
-        return _leads_to_us(response, location), None, f"{seen} to {location}"
-    ours = response.status_code in (403, 503) and "ck-page" in response.get_data(as_text=True)
-    return ours, None, seen
-
-
-def _leads_to_us(response: Response, location: str) -> bool:
-    """Whether a redirect leads from a page of the host to one of ours, where one can answer."""
-    request = getattr(response, "request", None)
-    root = request.script_root if request is not None else ""
-    path = urlsplit(location).path
-    asking = [root + state_of(app).settings.url_prefix for app in _apps]
-    return response.status_code == 303 and any(
-        path == prefix or path.startswith(f"{prefix}/accept/") for prefix in asking
-    )
-
-
-@contextmanager
-def assert_no_processing(
-    *items: str, subject: str | None = None, kit: Kit | Flask | None = None
-) -> Iterator[list[Decision]]:
-    """Assert that inside the block no gate said yes to these purposes, categories or policies.
-
-    ::
-
-        with assert_no_processing("analytics", subject="u-42") as asked:
-            client.get("/")
-            nightly_report()
-        assert asked  # at least one gate was asked, and said no
-
-    Without `items`: to none of the purposes that rest on consent. `subject`: only what was asked about this
-    one; `kit`: only of this kit or app. Every question counts that was asked while the block runs, also in
-    other threads: decorators, `gated`, outgoing calls, response cookies, `allows` in a view or template, the API. It
-    cannot see code that asks nobody: `flask consent routes --fail-undeclared` finds such views. Gives the denials.
-    Raises UnknownPurpose for a key that the catalogue does not have.
+    A response must not be an error of another kind either, and what a callable returns not be False.
     """
-    only = state_of(kit).kit if isinstance(kit, Flask) else kit
-    known = only or find_kit()
-    for item in items if known is not None else ():
-        known.catalog.items_of(item)  # type: ignore[union-attr]
-    asked: list[Decision] = []
-    processed: list[str] = []
-
-    def heard(sender: Answers, asked_for: str, decision: Decision, about: str | None) -> None:
-        if only not in (None, sender) or (subject is not None and about != subject):
-            return
-        if not _meant(sender, items, asked_for):
-            return
-        if decision.allowed:
-            processed.append(f"{asked_for!r} for {about!r} ({decision.reason})")
-        else:
-            asked.append(decision)
-
-    def receive(sender: Answers, **said: Any) -> None:
-        heard(sender, said["asked"], said["decision"], said["subject"])
-
-    with decision_made.connected_to(receive):
-        yield asked
-    assert not processed, f"processed: a gate allowed {', '.join(processed)}"
+    seen = _seen(what)
+    assert not seen.blocked, f"blocked{f' by {seen.reason}' if seen.reason else ''}: {seen.text}"
+    assert not seen.failed, f"no gate stopped it, but it failed: {seen.text}"
 
 
-def _meant(kit: Answers, items: tuple[str, ...], asked: str) -> bool:
-    """Whether a question was about what is watched; a category means its purposes, on either side."""
-    catalog = kit.runtime.catalog
-    about = {(item.kind, item.key) for item in catalog.items_of(asked)}
-    if not items:
-        return any(
-            key in catalog.purposes and catalog.purposes[key].basis is Basis.CONSENT for _, key in about
-        )
-    watched = set()
-    for item in items:
+def _seen(what: Response | Decision | Callable[[], object]) -> _Seen:
+    if isinstance(what, Decision):
+        return _Seen(not what.allowed, what.reason.value, repr(what))
+    if isinstance(what, Response):
+        each = [_seen_in(response) for response in (*getattr(what, "history", ()), what)]
+        return next((seen for seen in each if seen.blocked), each[-1])
+    return _called(what)
+
+
+def _called(what: Callable[[], object]) -> _Seen:
+    """What came of a call. A no that nobody heeded blocks nothing, unless it is what the call returns."""
+    stopped: list[Decision] = []
+    denied: list[Decision] = []
+
+    def stop(_kit: object, decision: Decision, **_: object) -> None:
+        stopped.append(decision)
+
+    def deny(_kit: object, decision: Decision, **_: object) -> None:
+        if not decision.allowed:
+            denied.append(decision)
+
+    with processing_blocked.connected_to(stop), decision_made.connected_to(deny):
         try:
-            watched |= {(found.kind, found.key) for found in catalog.items_of(item)}
-        except CatalogError:
-            continue  # of another kit
-    return asked in items or bool(about & watched)
+            result: object = _run(what())
+        except ConsentMissing as error:
+            result = error.decision
+    said = stopped or (denied if result is False else [])
+    if said:
+        return _seen(said[0])
+    if isinstance(result, Response | Decision):
+        return _seen(result)
+    return _Seen(False, None, f"returned {result!r}", failed=result is False)
+
+
+def _run(made: object) -> object:
+    """What it gives when it runs: a job that was only called has not begun."""
+    if inspect.isawaitable(made):
+        return _run(_awaited(_value(made)))
+    if isinstance(made, AsyncIterator):
+        _awaited(_begin(made))
+    elif isinstance(made, Iterator):
+        next(made, None)
+    return made
+
+
+def _awaited(what: Coroutine[Any, Any, Any]) -> Any:
+    """In a thread of its own: there may be an event loop in this one, which is waiting for the test."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, asyncio.run, what).result()
+
+
+async def _value(made: Awaitable[Any]) -> Any:
+    return await made
+
+
+async def _begin(items: AsyncIterator[Any]) -> None:
+    await anext(items, None)
+
+
+def _seen_in(response: Response) -> _Seen:
+    """A response by itself, without those that led to it."""
+    location = response.headers.get("Location")
+    is_problem = response.mimetype == "application/problem+json"
+    problem: dict[str, Any] = (is_problem and response.get_json(silent=True)) or {}  # HEAD has no body
+    words = (response.status, f"to {location}" if location else None, problem.get("detail"))
+    return _Seen(
+        blocked=STOPPED in response.headers or problem.get("type") in _BLOCKED,
+        reason=problem.get("reason"),
+        text=" ".join(filter(None, words)),
+        failed=response.status_code >= 400,
+    )

@@ -19,6 +19,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 from consentkit.proof import SigningKey
 from consentkit.testing.client import ConsentClient
 from consentkit.testing.ledger import AppConsents, kit_of, prepare, temporary_database
+from consentkit.web.state import passing_apps
 
 _SETTING = "consentkit_database_url"
 
@@ -32,12 +33,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def consent_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Configuration for a ledger of this test alone: a SQLite file, or a new PostgreSQL database."""
+    """Configuration for a ledger of this test alone: a SQLite file, or a new PostgreSQL database.
+
+    Without an app context it is this test's app that is asked: the apps of earlier tests are out of the way.
+    """
     url = request.config.getoption("--consentkit-database-url") or request.config.getini(_SETTING)
     if not url:
-        yield temporary_database(tmp_path)
+        with passing_apps():
+            yield temporary_database(tmp_path)
         return
-    with _new_database(str(url)) as made:
+    with _new_database(str(url)) as made, passing_apps():
         log_key = SigningKey.generate("consentkit-log").private_text()
         yield {"CONSENTKIT_DATABASE_URL": made, "CONSENTKIT_KEY": "k" * 64, "CONSENTKIT_LOG_KEY": log_key}
 

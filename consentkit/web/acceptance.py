@@ -12,7 +12,7 @@ from consentkit.core.published import PolicyRelease
 from consentkit.core.terms import Reason
 from consentkit.core.times import from_us, rfc3339, to_us
 from consentkit.web.archive import announced, find_policy, language, render_text, text_locale
-from consentkit.web.cross_site import safe_next, same_origin
+from consentkit.web.cross_site import home, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.identity import identify, new_visitor, remember
 from consentkit.web.limiting import too_many, wait
@@ -78,9 +78,8 @@ def answer(state: State, key: str) -> Response:
         {"policy": e.item, "version": e.version, "event_id": e.event_id, "at": rfc3339(to_us(e.recorded_at))}
         for e in events
     ]
-    return _done(
-        state, subject, identity.account, {"accepted": said}, safe_next(request.form.get("next")) or "/"
-    )
+    target = safe_next(request.form.get("next")) or home()
+    return _done(state, subject, identity.account, {"accepted": said}, target)
 
 
 def _accepted(policies: list[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from consentkit.core.notice import Notice
 from consentkit.core.record import Event
 from consentkit.core.terms import Basis, Kind, Method
 from consentkit.web import once
-from consentkit.web.cross_site import came_from, safe_next, same_origin
+from consentkit.web.cross_site import came_from, home, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
@@ -104,7 +104,7 @@ def answer(state: State) -> Response:
     }
     body = {**standing_json(state, now, changed=changed), "asked": said}
     embed = once.asked_embed() if asked.yes else None
-    target = once.address(asked.next, embed) if embed else asked.next or came_from() or "/"
+    target = once.address(asked.next, embed) if embed else asked.next or came_from() or home()
     response = make_response(redirect(target, 303)) if wants_html() else jsonify(body)
     if identify(state).account is None:
         remember(state, response, subject)

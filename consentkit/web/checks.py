@@ -1,15 +1,13 @@
-"""Checks at an app's first request: decorators that name what the catalogue does not have, and Flask-WTF."""
+"""Checks at an app's first request: gates that name what the catalogue does not have or are passed by, Flask-WTF."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from flask import Flask
 
-from consentkit.core.errors import CatalogError
+from consentkit.core.errors import CatalogError, ConsentKitError
 from consentkit.kit_declared import declarations
-from consentkit.web.declared import required
-from consentkit.web.state import BLUEPRINT, state_of
+from consentkit.web.declared import passed_by, required
+from consentkit.web.state import OURS, state_of
 
 
 def install(app: Flask) -> None:
@@ -27,14 +25,22 @@ def install(app: Flask) -> None:
 
 
 def check_decorators(app: Flask) -> None:
-    """Raise UnknownPurpose for the first gate on a view that names an unknown key."""
-    _check(app, ((f"the view {endpoint!r}", key) for endpoint, key in required(app)))
+    """Raise UnknownPurpose for the first gate on a view that names an unknown key.
 
-
-def check_declarations(app: Flask) -> None:
-    """The same for jobs and adapters of this app's kit."""
-    declared = declarations(state_of(app).kit, shared=False)
-    _check(app, ((f"the {d.kind} {d.where}", key) for d in declared for key in d.items))
+    And ConsentKitError for the first that nobody comes to, because the view was registered below it.
+    """
+    catalog = state_of(app).kit.catalog
+    for endpoint, key in required(app):
+        try:
+            catalog.items_of(key)
+        except CatalogError as error:
+            text = f"the view {endpoint!r} requires {key!r}: {error.message}"
+            raise type(error)(text, mend=error.mend) from None
+    for endpoint in passed_by(app):
+        raise ConsentKitError(
+            f"the view {endpoint!r} runs without the gate that was put around it: write the decorator of the route "
+            'above the gate, or @ungated("why") below the route where it is meant to run without'
+        )
 
 
 def foreign_declarations(app: Flask) -> list[str]:
@@ -52,19 +58,9 @@ def foreign_declarations(app: Flask) -> list[str]:
     return found
 
 
-def _check(app: Flask, asked: Iterable[tuple[str, str]]) -> None:
-    catalog = state_of(app).kit.catalog
-    for where, key in asked:
-        try:
-            catalog.items_of(key)
-        except CatalogError as error:
-            raise type(error)(f"{where} requires {key!r}: {error.message}", mend=error.mend) from None
-
-
 def exempt_from_csrf(app: Flask) -> None:
     """Our endpoints check Sec-Fetch-Site and Origin; Flask-WTF's token would not be in a cached page."""
     csrf = app.extensions.get("csrf")
     if csrf is not None:
-        for name in (BLUEPRINT, f"{BLUEPRINT}_api"):
-            if name in app.blueprints:
-                csrf.exempt(app.blueprints[name])
+        for name in OURS & app.blueprints.keys():
+            csrf.exempt(app.blueprints[name])

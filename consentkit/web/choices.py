@@ -15,7 +15,7 @@ from consentkit.core.catalog import Catalog
 from consentkit.core.choices import is_digest
 from consentkit.core.errors import ChoiceRejected
 from consentkit.core.terms import Basis, Method, Reason
-from consentkit.web.cross_site import came_from, safe_next, same_origin
+from consentkit.web.cross_site import came_from, home, safe_next, same_origin
 from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import become, hint, identify, new_visitor, remember
@@ -209,9 +209,9 @@ def _defer(state: State, choice: Choice) -> Response:
 def _answer(choice: Choice, body: dict[str, Any]) -> Response:
     if not wants_html():
         return jsonify(body)
-    home = url_for(f"{BLUEPRINT}.preferences")
-    back = choice.next or came_from() or "/"
-    return make_response(redirect(f"{home}?saved=1" if back.split("?")[0] == home else back, 303))
+    page = url_for(f"{BLUEPRINT}.preferences")
+    back = choice.next or came_from() or home()
+    return make_response(redirect(f"{page}?saved=1" if back.split("?")[0] == page else back, 303))
 
 
 def _back() -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from flask import request
 
@@ -32,6 +32,16 @@ def safe_next(target: str | None) -> str | None:
     if not target or not target.startswith("/") or _UNSAFE.search(target):
         return None
     return None if "//" in re.split("[?#]", target, maxsplit=1)[0] else target
+
+
+def here() -> str:
+    """The path of this request on this site, below the prefix where the app is mounted."""
+    return quote(f"{request.script_root}{request.path}")
+
+
+def home() -> str:
+    """The path of the app's start page, for who comes from nowhere."""
+    return f"{quote(request.script_root)}/"
 
 
 def came_from() -> str | None:

@@ -79,7 +79,7 @@ class CurrentConsents:
         """The decision when it allows. Raises ConsentMissing, for a policy AcceptanceMissing."""
         decision = self.decide(item, scope=scope)
         if not decision.allowed:
-            raise missing(decision, self.state.kit.catalog)
+            raise missing(decision, self.state.kit.catalog, self.subject)
         return decision
 
     def status(self, item: str, *, scope: str = "") -> Status:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
-from flask import current_app, render_template, url_for
+from flask import current_app, has_request_context, render_template, url_for
 from markupsafe import Markup
 
 from consentkit import logs
@@ -20,8 +20,9 @@ from consentkit.core.errors import CatalogError, UnknownPurpose
 from consentkit.core.texts import direction, texts
 from consentkit.web import asking
 from consentkit.web.caching import for_one_person, not_stored
+from consentkit.web.cross_site import here
 from consentkit.web.current import current
-from consentkit.web.once import embed_id, here, is_shown
+from consentkit.web.once import embed_id, is_shown
 
 Place = Literal["waiting", "in the page", "left out"]
 """Of a tag: inert until the script wakes it; as it is; not there."""
@@ -149,7 +150,7 @@ def consent_embed(
         asked=_asked(state, catalog, gate),
         href=url_for("consentkit.preferences", locale=locale),
         action=url_for("consentkit.preferences"),
-        next=here(),
+        next=here() if has_request_context() else None,
         once=once,
         content=caller() if caller and (shown or not private) else "",
         shown=shown,

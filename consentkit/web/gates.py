@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flask import current_app
+from flask import current_app, request
 from werkzeug.local import LocalProxy
 
 from consentkit import kit_gated
 from consentkit.core.errors import ChoiceRejected, ConsentKitError
+from consentkit.core.gate import Decision
 from consentkit.core.terms import Method, Reason
-from consentkit.kit_declared import MARK
+from consentkit.kit_declared import MARK, put_behind
 from consentkit.kit_gated import Asker
-from consentkit.kit_read import missing
 from consentkit.web.current import CurrentConsents, current
-from consentkit.web.state import find_kit
+from consentkit.web.state import OURS, find_kit
+
+if TYPE_CHECKING:
+    from consentkit.extension import ConsentKit
 
 F = TypeVar("F", bound=Callable[..., Any])
 WITHOUT = "__consentkit_ungated__"
@@ -68,21 +71,40 @@ def _gate(items: tuple[str, ...], name: str) -> Callable[[F], F]:
         raise ConsentKitError(f"{name}() needs the key of what is required, such as @{name}('terms')")
 
     def decorate(view: F) -> F:
+        if isinstance(view, type):
+            raise ConsentKitError(
+                f"{name}(): put it into `decorators` of {view.__qualname__}, not on the class"
+            )
         _refuse_both(view, WITHOUT)
 
         @functools.wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
+            if _runs_no_view_of_the_host():
+                return None
             consents = current()
-            for item in items:
-                if name == "requires_acceptance":
-                    _go_on_using(consents, item)
-                stop_unless_allowed(consents, item)
+            if name == "requires_acceptance":
+                _go_on_using(consents, items)
+            no = kit_gated.first_no(consents.state.kit, consents, items)
+            if no is not None:
+                raise no
             return current_app.ensure_sync(view)(*args, **kwargs)
 
         setattr(guarded, MARK, (*getattr(view, MARK, ()), *items))
+        put_behind(view)
         return cast(F, guarded)
 
     return decorate
+
+
+def _runs_no_view_of_the_host() -> bool:
+    """Whether a gate can only be here as a hook of `before_request`, before what no gate may close.
+
+    Our own pages are where one answers; the OPTIONS that Flask answers by itself say what a view would take, and a
+    browser asks for them without cookies.
+    """
+    if request.blueprint in OURS:
+        return True
+    return request.method == "OPTIONS" and getattr(request.url_rule, "provide_automatic_options", False)
 
 
 def ungated(reason: str) -> Callable[[F], F]:
@@ -109,26 +131,23 @@ def _refuse_both(view: Callable[..., Any], mark: str) -> None:
         )
 
 
-def _go_on_using(consents: CurrentConsents, item: str) -> None:
+def _go_on_using(consents: CurrentConsents, items: tuple[str, ...]) -> None:
     """Going on using the service after a change accepts it, where the version in force says so.
 
     A gate only reads. This is not the gate: it is the one step before it that may write, and it records what
     has just happened, somebody who was told of the change in time uses the service after its date. It acts
-    for a known subject only, when nothing but an outdated acceptance stands in the way.
+    for a known subject only, when nothing but outdated acceptances stands in the way.
     """
     kit, subject = consents.state.kit, consents.subject
-    decision = consents.look(item)
-    if subject is None or decision.reason is not Reason.OUTDATED:
+    denials = [found for found in map(consents.look, items) if not found.allowed]
+    if subject is None or not denials or not all(_is_accepted_by_use(kit, denial) for denial in denials):
         return
-    release = kit.policy_in_effect(decision.item)
-    if release is not None and Method.CONTINUED_USE in release.acceptance:
-        with suppress(ChoiceRejected):  # such as a child, for whom a guardian has to answer
-            kit.continue_use(subject)
+    with suppress(ChoiceRejected):  # such as a child, for whom a guardian has to answer
+        kit.continue_use(subject)
 
 
-def stop_unless_allowed(consents: CurrentConsents, item: str) -> None:
-    """Raise ConsentMissing or AcceptanceMissing, and tell whoever listens."""
-    decision = consents.decide(item)
-    if not decision.allowed:
-        kit_gated.blocked(consents.state.kit, decision, consents.subject)
-        raise missing(decision, consents.state.kit.catalog)
+def _is_accepted_by_use(kit: ConsentKit, denial: Decision) -> bool:
+    if denial.reason is not Reason.OUTDATED:
+        return False
+    release = kit.policy_in_effect(denial.item)
+    return release is not None and Method.CONTINUED_USE in release.acceptance

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from flask import Response, has_request_context, jsonify, make_response, redirect, request
 from itsdangerous import BadData
 
-from consentkit.web.cross_site import came_from, safe_next, same_origin
+from consentkit.web.cross_site import came_from, home, safe_next, same_origin
 from consentkit.web.identity import signer
 from consentkit.web.problems import problem, wants_html
 
@@ -60,7 +60,7 @@ def address(page: str | None, embed: str) -> str:
     back = came_from()
     if page and (not back or unquote(urlsplit(back).path) != unquote(urlsplit(page).path)):
         back = page
-    parts = urlsplit(back or "/")
+    parts = urlsplit(back or home())
     kept = [pair for pair in parts.query.split("&") if pair and not pair.startswith(f"{PARAMETER}=")]
     token = signer(_SALT).sign(embed).decode()
     return f"{parts.path}?{'&'.join([*kept, f'{PARAMETER}={token}'])}#ck-embed-{embed}"
@@ -75,8 +75,3 @@ def is_shown(embed: str) -> bool:
         return signer(_SALT).unsign(token, max_age=MAX_AGE_S) == embed.encode()
     except (BadData, ValueError, OverflowError, OSError):
         return False
-
-
-def here() -> str | None:
-    """The path of this page, for a browser that sends no Referer."""
-    return quote(f"{request.script_root}{request.path}") if has_request_context() else None

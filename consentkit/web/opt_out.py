@@ -20,9 +20,7 @@ from consentkit.web.caching import for_one_person, keep_private
 from consentkit.web.current import current, heard_us, signals
 from consentkit.web.identity import HINT, forget_hint, identify
 from consentkit.web.standing import hint_heard
-from consentkit.web.state import BLUEPRINT, State, current_state, state_of
-
-SUPPORT = f"{BLUEPRINT}_support"
+from consentkit.web.state import BLUEPRINT, SUPPORT, State, current_state, state_of
 
 
 def install(app: Flask) -> None:

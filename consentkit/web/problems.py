@@ -18,6 +18,7 @@ from consentkit.core.gate import AGE, Decision
 from consentkit.core.terms import Reason
 from consentkit.core.texts import direction, texts
 from consentkit.logs import unavailable as log_unavailable
+from consentkit.web.cross_site import here
 from consentkit.web.current import current
 from consentkit.web.state import BLUEPRINT, State, current_state
 
@@ -26,6 +27,8 @@ ASK = frozenset({Reason.NO_ANSWER, Reason.REQUESTED, Reason.EXPIRED, Reason.OUTD
 
 REFUSALS = {NotForChildren: Reason.FORBIDDEN_FOR_MINORS, GuardianNeeded: Reason.GUARDIAN_REQUIRED}
 TYPE = "urn:consentkit:problem:"
+STOPPED = "Consent-Gate"
+"""The header that tells a gate's answer from others, also without a body. It says `blocked` and not why."""
 
 
 def asks(decision: Decision) -> bool:
@@ -49,15 +52,22 @@ def problem(status: int, kind: str, title: str, detail: str, **extra: Any) -> Re
 
 def on_blocked(error: ConsentMissing) -> Response:
     """The answer to a request that a gate stopped."""
+    response = _blocked(error)
+    response.headers[STOPPED] = "blocked"
+    return response
+
+
+def _blocked(error: ConsentMissing) -> Response:
     decision = error.decision
     if decision.reason is Reason.STORE_UNAVAILABLE:
         return on_unavailable(error)
+    own = not error.tenant and error.subject == current().subject
     if not wants_html():
-        return _vary(_blocked_problem(error))
-    asks = _where_to_answer(decision) if request.method in ("GET", "HEAD") else None
+        return _vary(_blocked_problem(error, own))
+    asks = _where_to_answer(decision) if own and request.method in ("GET", "HEAD") else None
     if asks is not None:
         return _vary(make_response(redirect(asks, 303)))
-    return _vary(_blocked_page(decision))
+    return _vary(_blocked_page(decision, own))
 
 
 def rejected(error: Exception, target: str | None = None) -> Response:
@@ -117,11 +127,11 @@ def _name(item: str, locale: str) -> str:
     return {"gpc": "Global Privacy Control", "link": texts(locale)["link.title"]}.get(item, item)
 
 
-def _blocked_problem(error: ConsentMissing) -> Response:
+def _blocked_problem(error: ConsentMissing, own: bool) -> Response:
     decision = error.decision
     kind = "acceptance-missing" if isinstance(error, AcceptanceMissing) else "consent-missing"
     words = texts("en")
-    title = words.get(f"reason.{decision.reason}.title", decision.reason.value)
+    title = words[f"reason.{decision.reason}.title" if own else "page.blocked"]
     return problem(
         *(403, kind, title, str(error)),
         reason=decision.reason.value,
@@ -131,15 +141,15 @@ def _blocked_problem(error: ConsentMissing) -> Response:
     )
 
 
-def _blocked_page(decision: Decision) -> Response:
+def _blocked_page(decision: Decision, own: bool) -> Response:
+    """`own`: it is the visitor's own answer. Of somebody else's the page says nothing, nor can it be changed here."""
     state, context = current_state(), page_context()
-    link = url_for(f"{BLUEPRINT}.preferences", locale=_language(state))
+    link: str | None = url_for(f"{BLUEPRINT}.preferences", locale=_language(state))
     if decision.item in state.kit.catalog.policies:
         link = url_for(f"{BLUEPRINT}.accept", key=decision.item, locale=_language(state))
+    about = {"reason": decision.reason.value, "link": link} if own else {"reason": "", "link": None}
     item_title = title_of(state, decision.item, context["locale"])
-    page = render_template(
-        "consentkit/blocked.html", reason=decision.reason.value, item_title=item_title, link=link, **context
-    )
+    page = render_template("consentkit/blocked.html", item_title=item_title, **about, **context)
     response = make_response(page, 403)
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -154,7 +164,8 @@ def _where_to_answer(decision: Decision) -> str | None:
         return None if declined or not missing else _where_to_answer(missing[0])
     if not asks(decision):
         return None
-    back = request.full_path.rstrip("?")
+    query = request.query_string.decode("latin-1")
+    back = f"{here()}?{query}" if query else here()
     if decision.asks_age:
         return url_for(f"{BLUEPRINT}.age", next=back, locale=_language(state))
     if decision.item in state.kit.catalog.policies:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from weakref import WeakSet
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from consentkit.runtime import Runtime
 
 KEY, BLUEPRINT = "consentkit", "consentkit"
+SUPPORT = f"{BLUEPRINT}_support"
+OURS = frozenset({BLUEPRINT, f"{BLUEPRINT}_api", SUPPORT})
+"""The blueprints of consentkit's own pages, API and well-known files."""
+
 _apps: WeakSet[Flask] = WeakSet()
 
 
@@ -69,6 +74,16 @@ def register(app: Flask, state: State) -> None:
         )
     app.extensions[KEY] = state
     _apps.add(app)
+
+
+@contextmanager
+def passing_apps() -> Iterator[None]:
+    """After the block nobody is led to the apps that got consentkit inside it, but in their own app context."""
+    before = set(_apps)
+    yield
+    for app in set(_apps) - before:
+        _apps.discard(app)
+        state_of(app).kit._leave(app)
 
 
 def state_of(app: Flask) -> State:

@@ -6,6 +6,7 @@ connection, so that a test sees what left.
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 import requests
 from flask import Flask
 from ledgers import OnPostgresql, OnSqlite, Suite, catalog, open_kit
+from requests.adapters import HTTPAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.util import Retry
 
@@ -178,6 +180,18 @@ class RequestsSuite(Outgoing):
         kit.give("u-1", "heatmap")
         assert session.get(world.url).ok
         session.close()
+
+    @pytest.mark.parametrize("items", [("news", "stats"), ("stats", "news")])
+    def test_of_several_the_denial_of_the_lowest_rule_is_answered(
+        self, kit: Kit, world: World, items: tuple[str, ...]
+    ) -> None:
+        kit.refuse("u-1", "stats")
+        with (
+            kit.gated_session(*items, subject="u-1") as session,
+            pytest.raises(ConsentMissing, match="'stats' is blocked: REFUSED"),
+        ):
+            session.get(world.url)
+        assert world.connections == 0
 
     def test_whose_call_it_is(self, kit: Kit, world: World) -> None:
         kit.give("u-1", "quote", scope="comment:1", tenant="t")
@@ -336,6 +350,30 @@ class RequestsSuite(Outgoing):
         assert len(world.seen) == 5
         session.close()
 
+    def test_attempts_of_a_session(self, kit: Kit, world: World) -> None:
+        kit.give("u-1", "news")
+        rules = Retry(total=3, status_forcelist=[503])
+        world.when = lambda url: kit.withdraw("u-1", "news") and None
+        with (
+            kit.gated_session("news", subject="u-1", max_retries=rules) as session,
+            pytest.raises(ConsentMissing, match="WITHDRAWN"),
+        ):
+            session.get(f"{world.url}/503")
+        assert len(world.seen) == 1
+
+    def test_an_adapter_that_asks_nobody_is_not_mounted(self, kit: Kit, world: World) -> None:
+        with kit.gated_session("news", subject="u-1") as session:
+            for prefix in ("http://", f"{world.url}/"):
+                with pytest.raises(
+                    TypeError, match=r"takes no HTTPAdapter.*give max_retries=.* to gated_session"
+                ):
+                    session.mount(prefix, HTTPAdapter(max_retries=Retry(3)))
+            session.mount("http://", kit.consent_adapter("news", subject="u-1", max_retries=3))
+            with pytest.raises(ConsentMissing):
+                session.get(world.url)
+            assert session.get_adapter(world.url).max_retries.total == 3
+        assert world.connections == 0
+
     def test_attempts_that_are_set_later(self, kit: Kit, world: World) -> None:
         kit.give("u-1", "news")
         with kit.gated_session("news", subject="u-1") as session:
@@ -387,13 +425,16 @@ class RequestsSuite(Outgoing):
     def test_what_cannot_be_made(self, kit: Kit, world: World) -> None:
         with pytest.raises(ConsentKitError, match="needs the key of a purpose"):
             kit.gated_session(subject="u-1")
-        with pytest.raises(UnknownPurpose), kit.gated_session("nws", subject="u-1") as session:
-            session.get(world.url)
+        for make in (kit.gated_session, kit.consent_adapter):
+            with pytest.raises(UnknownPurpose, match="'nws'"):
+                make("news", "nws", subject="u-1")
         with pytest.raises(TypeError):
             kit.gated_session("news")  # type: ignore[call-arg]
         session = kit.gated_session("news", subject="u-1")
         with pytest.raises(TypeError, match="stays in its process"):
             pickle.dumps(session)
+        with pytest.raises(TypeError, match="stays in its process"):
+            copy.copy(session)
         session.close()
         assert world.connections == 0
 
@@ -456,9 +497,10 @@ class TestSpelling(OnSqlite, Outgoing):
             "http://127.0.0.1%23.evil.example/",
             "http://tr%C3%A4cker.example/",
             "http://träcker.example/",  # requests writes a redirect's host with %
+            "http://a:99999/",
         ],
     )
-    def test_no_host_with_percent_signs(
+    def test_no_redirect_to_a_host_that_cannot_be_read(
         self, kit: Kit, world: World, news: requests.Session, address: str
     ) -> None:
         kit.give("u-1", "news")
@@ -472,6 +514,10 @@ class TestSpelling(OnSqlite, Outgoing):
             "http://api.mailer.example\\@pixel.tracker.example/",
             "http://api.mailer.example\\.pixel.tracker.example/",
             "http:///path",
+            "http://pixel.tracker.example../",
+            "http://pixel..tracker.example/",
+            "http://.pixel.tracker.example/",
+            "http://[::1/",
             "",
         ],
     )
@@ -483,7 +529,7 @@ class TestSpelling(OnSqlite, Outgoing):
         request = requests.Request("GET", "http://api.mailer.example/").prepare()
         request.url = address
         adapter = kit.consent_adapter("news", subject="u-1")
-        with pytest.raises((requests.exceptions.InvalidURL, ValueError)):
+        with pytest.raises(requests.exceptions.InvalidURL, match="so nothing is sent"):
             adapter.send(request, proxies=world.through)
         adapter.close()
         assert world.connections == 0

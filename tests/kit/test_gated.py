@@ -20,6 +20,10 @@ from consentkit import (
     ConsentMissing,
     GateUnavailable,
     Reason,
+    UnknownPurpose,
+    decision_made,
+    gated,
+    processing_blocked,
 )
 from consentkit.core.gate import Decision, unavailable
 from consentkit.kit import Kit
@@ -43,8 +47,27 @@ class GatedSuite(Suite):
         kit.give("u-1", "stats")
         assert letter("u-1", 2, 3, fast=4) == "sent"
         assert ran == [("u-1", 2, (3,), {"fast": 4})]
-        with pytest.raises(TypeError, match="user_id"):
+        with pytest.raises(TypeError, match=r"letter\(\): missing a required argument: 'user_id'"):
             letter()
+
+    def test_of_several_the_denial_of_the_lowest_rule_is_answered(self, kit: Kit) -> None:
+        kit.refuse("u-1", "stats")
+        kit.give("u-1", "ads")
+        heard: list[tuple[str, bool]] = []
+        blocked: list[str] = []
+
+        def ask(_: object, asked: str, decision: Decision, **__: object) -> None:
+            heard.append((asked, decision.allowed))
+
+        def stop(_: object, decision: Decision, **__: object) -> None:
+            blocked.append(decision.item)
+
+        with decision_made.connected_to(ask, kit), processing_blocked.connected_to(stop, kit):
+            for items in (("ads", "news", "stats"), ("stats", "news", "ads")):
+                with pytest.raises(ConsentMissing, match="'stats' is blocked: REFUSED"):
+                    kit.gated(*items, subject="user_id")(lambda user_id: user_id)("u-1")
+        assert blocked == ["stats", "stats"]
+        assert heard == [("news", False), ("stats", False), ("stats", False), ("news", False)]
 
     @pytest.mark.parametrize("subject", [None, "", 0, True, object()])
     def test_who_is_nobody_the_ledger_knows_is_blocked(self, kit: Kit, ran: list[Any], subject: Any) -> None:
@@ -66,6 +89,8 @@ class GatedSuite(Suite):
             lambda user, comment: "printed"
         )
         assert [quote("u-1", "comment:7"), quote("u-1", "comment:8")] == ["printed", None]
+        kit.give("u-1", "quote", scope="None", tenant="t")
+        assert quote("u-1", None) is None, "no thing is not a thing of that name"
 
     def test_a_policy(self, kit: Kit) -> None:
         with pytest.raises(AcceptanceMissing):
@@ -150,6 +175,75 @@ class GatedSuite(Suite):
             return sent
 
         assert (asyncio.run(main()), ran) == ("sent", ["u-1"])
+
+    @pytest.mark.parametrize("skip", [False, True])
+    def test_behind_another_decorator_it_is_asked_when_it_runs_too(self, kit: Kit, skip: bool) -> None:
+        def other(function: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(function)
+            def hand_on(*args: Any, **kwargs: Any) -> Any:
+                return function(*args, **kwargs)
+
+            return hand_on
+
+        ran: list[Any] = []
+
+        class Later:
+            async def __call__(self, user_id: str) -> str:
+                ran.append(user_id)
+                return "sent"
+
+        async def coroutine(user_id: str) -> str:
+            return await Later()(user_id)
+
+        def generator(user_id: str) -> Iterator[str]:
+            yield ran.append(user_id) or "sent"
+
+        async def async_generator(user_id: str) -> AsyncIterator[str]:
+            yield ran.append(user_id) or "sent"
+
+        async def collect(items: AsyncIterator[str]) -> list[str]:
+            return [item async for item in items]
+
+        gate = kit.gated("news", subject="user_id", skip=skip)
+        runs: list[tuple[Callable[..., Any], Callable[[Any], Any], Any]] = [
+            (gate(other(coroutine)), asyncio.run, None),
+            (gate(functools.partial(Later())), asyncio.run, None),
+            (gate(functools.partial(other(coroutine))), asyncio.run, None),
+            (gate(other(generator)), list, []),
+            (gate(other(async_generator)), lambda made: asyncio.run(collect(made)), []),
+        ]
+        for job, run, nothing in runs:
+            kit.give("u-1", "news")
+            made = [job("u-1"), job("u-1")]
+            assert run(made.pop()) in ("sent", ["sent"])
+            kit.withdraw("u-1", "news")
+            if skip:
+                assert run(made.pop()) == nothing
+            else:
+                with pytest.raises(ConsentMissing, match="WITHDRAWN"):
+                    run(made.pop())
+        assert len(ran) == len(runs)
+
+    def test_a_call_that_is_skipped_can_be_awaited_where_it_would_have_been(self, kit: Kit) -> None:
+        async def job(user_id: str) -> str:
+            return "sent"
+
+        @functools.wraps(job)
+        def awaited(user_id: str) -> Any:
+            return job(user_id)
+
+        @functools.wraps(job)
+        def runs_it(user_id: str) -> Any:
+            return asyncio.run(job(user_id))
+
+        async def main(call: Callable[..., Any]) -> Any:
+            return await call("u-1")
+
+        gate = kit.gated("news", subject="user_id", skip=True)
+        assert asyncio.run(main(gate(awaited))) is None
+        assert gate(runs_it)("u-1") is None
+        kit.give("u-1", "news")
+        assert (asyncio.run(main(gate(awaited))), gate(runs_it)("u-1")) == ("sent", "sent")
 
     # ------------------------------------------------------------ generators
 
@@ -348,8 +442,39 @@ def test_what_has_no_such_argument(kit: Kit) -> None:
     ):
         with pytest.raises(ConsentKitError, match=rf"{name}\(\) has no argument 'user'"):
             kit.gated("news", subject="user")(what)
-    with pytest.raises(ConsentKitError, match="has no argument 'comment'"):
-        kit.gated("news", subject="user_id", scope="comment")(function)
+    for subject in ("", None, function, ["user_id"]):
+        with pytest.raises(ConsentKitError, match=r"has no argument .* to take the subject from"):
+            kit.gated("news", subject=subject)(function)  # type: ignore[arg-type]
+    for scope in ("comment", ""):
+        with pytest.raises(ConsentKitError, match=f"has no argument '{scope}' to take the scope from"):
+            kit.gated("news", subject="user_id", scope=scope)(function)
+
+
+@pytest.mark.parametrize("name", ["args", "kwargs"])
+def test_what_is_no_single_argument(kit: Kit, name: str) -> None:
+    def many(user_id: str, *args: str, **kwargs: str) -> None: ...
+
+    with pytest.raises(ConsentKitError, match=rf"'{name}' of .*many\(\) is no single argument"):
+        kit.gated("news", subject=name)(many)
+
+
+@pytest.mark.parametrize(
+    "key", [function, ["news", "stats"], None, b"news"], ids=lambda key: type(key).__name__
+)
+def test_keys_that_are_no_text(kit: Kit, key: Any) -> None:
+    for gate in (kit.gated, gated):
+        with pytest.raises(ConsentKitError, match="needs the key of a purpose"):
+            gate(key, subject="user_id")
+
+
+def test_keys_that_the_catalogue_does_not_have(kit: Kit) -> None:
+    with pytest.raises(UnknownPurpose, match="'nws'"):
+        kit.gated("news", "nws", subject="user_id")
+
+
+def test_classes(kit: Kit) -> None:
+    with pytest.raises(ConsentKitError, match="Callable_ is a class: put the gate around its methods"):
+        kit.gated("news", subject="user_id")(Callable_)
 
 
 @pytest.mark.parametrize("kind", [classmethod, staticmethod])
@@ -382,7 +507,11 @@ def fail(error: ConsentKitError) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [ConsentMissing(DENIED), AcceptanceMissing(DENIED), GateUnavailable(unavailable("news"))],
+    [
+        ConsentMissing(DENIED, "u-1", "t"),
+        AcceptanceMissing(DENIED, "u-1"),
+        GateUnavailable(unavailable("news"), "u-1"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_of_a_gate_comes_home_whole(error: ConsentMissing) -> None:
@@ -390,4 +519,5 @@ def test_an_error_of_a_gate_comes_home_whole(error: ConsentMissing) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         seen = pool.submit(fail, error).exception()
     assert type(seen) is type(error)
-    assert (str(seen), seen.decision) == (str(error), error.decision)  # type: ignore[attr-defined]
+    assert (str(seen), vars(seen)) == (str(error), vars(error))
+    assert "u-1" not in str(seen) + repr(seen)

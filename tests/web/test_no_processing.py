@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 import requests
+import sqlalchemy as sa
 from flask import Flask, Response, render_template_string
 
+import consentkit
 from consentkit import ConsentKit, gated
 from consentkit.core.errors import UnknownPurpose
 from consentkit.core.record import VISITOR
 from consentkit.testing import ConsentClient, assert_no_processing, given
+from consentkit.web import state
 from tests.web.api_caller import Caller
 from tests.web.conftest import make_kit
 from tests.web.test_testing import JSON, make_app
@@ -184,6 +189,75 @@ def test_the_past_is_not_processing(kit: ConsentKit, host: Flask) -> None:
 def test_a_typo_is_seen(kit: ConsentKit, host: Flask) -> None:
     with pytest.raises(UnknownPurpose), assert_no_processing("newslettr", kit=host):
         pass
+
+
+def test_a_typo_is_seen_where_only_the_kit_that_is_asked_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_apps", WeakSet())
+    kit = consentkit.open(make_kit().catalog, f"sqlite:///{tmp_path}/ledger.sqlite3")
+    typo = pytest.raises(UnknownPurpose, match="no kit that was asked has 'newslettr'")
+    with typo, assert_no_processing("newslettr", "ads"):
+        kit.decide("u-1", "newsletter")
+    with assert_no_processing("newsletter"):
+        kit.decide("u-1", "ads")
+    kit.runtime.dispose()
+
+
+def test_an_id_that_is_no_text(kit: ConsentKit, host: Flask) -> None:
+    job = kit.gated("newsletter", subject="user")(lambda user: user)
+    for who in (42, uuid.uuid4()):
+        given(kit, str(who), "newsletter")
+        with YES, assert_no_processing("newsletter", subject=who):
+            job(who)
+        with assert_no_processing("newsletter", subject="u-1"):
+            job(who)
+
+
+def test_a_gate_that_says_no_processes_nothing_of_what_it_would_have_allowed(
+    kit: ConsentKit, host: Flask, client: ConsentClient
+) -> None:
+    given(kit, client.become(), "newsletter")
+    with assert_no_processing("newsletter") as asked:
+        assert client.get("/both", headers=JSON).status_code == 403
+    assert asked == []
+
+
+# ---------------------------------------------------------------- audiences
+
+
+def select(kit: ConsentKit) -> object:
+    return kit.audience("newsletter")
+
+
+def condition(kit: ConsentKit) -> object:
+    return kit.allowed("newsletter", sa.column("id", sa.Text))
+
+
+def stream(kit: ConsentKit) -> object:
+    return list(kit.audience_ids("purpose:newsletter"))
+
+
+def some(kit: ConsentKit) -> object:
+    return list(kit.audience_ids("newsletter", among=["u-1", "u-2"]))
+
+
+@pytest.mark.parametrize("read", [select, condition, stream, some])
+def test_an_audience_is_a_question_about_everybody(
+    kit: ConsentKit, host: Flask, read: Callable[[ConsentKit], object]
+) -> None:
+    given(kit, "u-1", "newsletter")
+    kit.refuse("u-2", "newsletter")
+    yes = pytest.raises(AssertionError, match=r"newsletter' for an audience .*name a subject=")
+    with yes, assert_no_processing("newsletter"):
+        read(kit)
+    with YES, assert_no_processing("newsletter", subject="u-1"):
+        read(kit)
+    with assert_no_processing("newsletter", subject="u-2") as asked:
+        read(kit)
+    assert [decision.reason for decision in asked] == ["REFUSED"]
+    with assert_no_processing("ads"):
+        read(kit)
 
 
 def test_an_error_in_the_block_is_not_hidden(kit: ConsentKit, host: Flask) -> None:

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from releases import DATE, HTML, SAME, START, Site, form_in, version
 
 from consentkit import Site as SiteFacts
+from consentkit import requires_acceptance
 from consentkit.core.difference import Side, compare
 
 LISTED = ("tick", "button", "continued_use")
@@ -315,6 +316,17 @@ def test_going_on_using_accepts_what_was_shown_in_time(site: Site) -> None:
     assert client.get("/account").status_code == 200
     assert client.get("/account").status_code == 200
     assert site.said().count(("accepted", "terms", "2", "continued_use")) == 1
+
+
+def test_going_on_using_accepts_nothing_where_something_else_stands_in_the_way(site: Site) -> None:
+    client = changed_terms(site)
+    site.app.view_functions["account"] = requires_acceptance("terms", "privacy")(lambda: "both")
+    client.post(
+        "/consent/announcements", data={"key": "terms", "version": "2", "decision": "shown"}, headers=SAME
+    )
+    site.at(DATE + SECOND)
+    assert client.get("/account").json["item"] == "privacy"
+    assert ("accepted", "terms", "2", "continued_use") not in site.said()
 
 
 def test_going_on_using_accepts_nothing_that_was_not_shown(site: Site) -> None:

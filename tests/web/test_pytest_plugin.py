@@ -40,7 +40,9 @@ def app(consent_database):
 
 TESTS = """
 import pytest
-from consentkit.testing import assert_allowed, assert_blocked, assert_no_processing
+from conftest import consent
+from consentkit import gated
+from consentkit.testing import assert_allowed, assert_blocked, assert_no_processing, prepare
 
 
 @pytest.mark.parametrize("again", [1, 2])
@@ -56,6 +58,31 @@ def test_every_test_has_a_ledger_of_its_own(consents, consent_client, again):
         assert_blocked(consent_client.get("/letters"), "WITHDRAWN")
     assert len(asked) == 1
     assert [event.action for event in consents.events(who)] == ["given", "accepted", "withdrawn"]
+
+
+@gated("newsletter", subject="user")
+def send(user):
+    return user
+
+
+@consent.gated("newsletter", subject="user")
+def send_too(user):
+    return user
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_without_an_app_context_the_app_of_the_test_is_asked(app, consents, again):
+    for job in (send, send_too):
+        assert_blocked(lambda: job("u-1"), "NO_ANSWER")
+    consents.give("u-1", "newsletter")
+    for job in (send, send_too):
+        assert_allowed(lambda: job("u-1"))
+
+
+@pytest.mark.parametrize("again", [1, 2])
+def test_also_where_only_the_app_was_asked_for(app, again):
+    prepare(app)
+    assert_blocked(lambda: send("u-1"), "NO_ANSWER")
 
 
 def test_the_client_answers_the_banner(consent_client, consents):
@@ -96,7 +123,7 @@ def suite(tmp_path: Path) -> Path:
 
 
 def test_on_sqlite(suite: Path) -> None:
-    assert "4 passed" in run(suite)
+    assert "8 passed" in run(suite)
     assert [path.name for path in suite.iterdir() if path.name not in ("conftest.py", "test_shop.py")] in (
         [],
         ["__pycache__"],
@@ -112,7 +139,7 @@ def test_on_postgresql(suite: Path, pg_server: PgServer, named: str) -> None:
     url, before = pg_server.url("postgres"), databases()
     if named == "ini":
         (suite / "pytest.ini").write_text(f"[pytest]\nconsentkit_database_url = {url}\n")
-    assert "4 passed" in run(suite, *(["--consentkit-database-url", url] if named == "option" else []))
+    assert "8 passed" in run(suite, *(["--consentkit-database-url", url] if named == "option" else []))
     assert databases() == before
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask, Response, abort, redirect
@@ -13,6 +15,7 @@ from flask import Flask, Response, abort, redirect
 from consentkit import (
     Bundle,
     ConsentKit,
+    MinorRules,
     Policy,
     PolicyVersion,
     Purpose,
@@ -27,7 +30,7 @@ from consentkit.testing import (
     prepare,
     temporary_database,
 )
-from tests.web.conftest import add_views
+from tests.web.conftest import add_views, make_kit
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 JSON, HTML = {"Accept": "application/json"}, {"Accept": "text/html"}
@@ -301,6 +304,87 @@ def test_a_job(kit: ConsentKit, host: Flask) -> None:
     assert sent == ["u-1", "u-1"]
     with pytest.raises(AssertionError, match="not blocked: returned None"):
         assert_blocked(lambda: send("u-1"))
+
+
+async def async_job(user: str) -> str:
+    return user
+
+
+def generator_job(user: str) -> Iterator[str]:
+    yield user
+
+
+async def async_generator_job(user: str) -> AsyncIterator[str]:
+    yield user
+
+
+@pytest.mark.parametrize("body", [async_job, generator_job, async_generator_job])
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_job_that_runs_later_is_run(kit: ConsentKit, host: Flask, body: Any, skip: bool) -> None:
+    job = kit.gated("newsletter", subject="user", skip=skip)(body)
+
+    async def in_a_loop() -> None:
+        assert_blocked(lambda: job("u-1"), "NO_ANSWER")
+
+    assert_blocked(lambda: job("u-1"), "NO_ANSWER")
+    asyncio.run(in_a_loop())
+    with pytest.raises(AssertionError, match="blocked by NO_ANSWER"):
+        assert_allowed(lambda: job("u-1"))
+    given(kit, "u-1", "newsletter")
+    assert_allowed(lambda: job("u-1"))
+    with pytest.raises(AssertionError, match="not blocked"):
+        assert_blocked(lambda: job("u-1"))
+
+
+def test_what_a_callable_returns_is_looked_at(kit: ConsentKit, client: ConsentClient) -> None:
+    with pytest.raises(AssertionError, match="it failed: 404"):
+        assert_allowed(lambda: client.get("/nowhere"))
+    with pytest.raises(AssertionError, match="blocked by NO_ANSWER"):
+        assert_allowed(lambda: kit.of("u-1").allows("newsletter"))
+    with pytest.raises(AssertionError, match="blocked by NO_ANSWER"):
+        assert_allowed(lambda: kit.decide("u-1", "newsletter"))
+    assert_blocked(lambda: kit.of("u-1").allows("newsletter"), "NO_ANSWER")
+    with pytest.raises(AssertionError, match="failed: returned False"):
+        assert_allowed(lambda: False)
+    with pytest.raises(AssertionError, match="not blocked: returned False"):
+        assert_blocked(lambda: False)
+    given(kit, "u-1", "newsletter")
+    assert_allowed(lambda: kit.of("u-1").allows("newsletter"))
+
+
+def test_the_way_to_a_response_is_looked_at(host: Flask, client: ConsentClient) -> None:
+    page = client.get("/letters", headers=HTML, follow_redirects=True)
+    assert page.status_code == 200
+    assert_blocked(page)
+    with pytest.raises(AssertionError, match="blocked: 303 SEE OTHER to /consent"):
+        assert_allowed(page)
+    same = {**HTML, "Sec-Fetch-Site": "same-origin"}
+    answer = client.post("/consent", data={"decision": "reject-all", "next": "/consent"}, headers=same)
+    assert answer.status_code == 303
+    assert_allowed(answer)
+
+
+def test_the_age_page_is_a_block_too(tmp_path: Path) -> None:
+    kit = make_kit(minors=MinorRules(age=16, unknown_age="ask"))
+    answer = make_app(kit, tmp_path).test_client().get("/letters", headers=HTML)
+    assert answer.location == "/consent/age?next=/letters"
+    assert_blocked(answer)
+    with pytest.raises(AssertionError, match="blocked"):
+        assert_allowed(answer)
+
+
+def test_an_answer_without_a_body_tells_that_it_was_blocked_and_not_why(client: ConsentClient) -> None:
+    client.choose("reject-all")
+    for headers in (JSON, HTML):
+        answer = client.head("/letters", headers=headers)
+        assert (answer.status_code, answer.data, answer.headers["Consent-Gate"]) == (403, b"", "blocked")
+        assert "REFUSED" not in str(answer.headers)
+        assert_blocked(answer)
+        assert_blocked(lambda headers=headers: client.head("/letters", headers=headers), "REFUSED")  # type: ignore[misc]
+        with pytest.raises(AssertionError, match="blocked"):
+            assert_allowed(answer)
+    assert "Consent-Gate" not in client.get("/plain").headers
+    assert "Consent-Gate" not in client.get("/consent", headers=HTML).headers
 
 
 def test_an_error_of_another_kind_is_not_swallowed() -> None:
