@@ -21,7 +21,7 @@ from consentkit.kit_deliver import Delivered, Progress, audiences, deliver, outb
 from consentkit.kit_ledger import Ledger
 from consentkit.logs import harmless, log
 from consentkit.runtime import Runtime
-from consentkit.store import deliveries
+from consentkit.store import deliveries, lag
 from consentkit.store.database import Tx
 from consentkit.store.deliveries import Row
 from consentkit.store.delivering import Deliverer, send_again
@@ -67,7 +67,8 @@ class Delivery:
 class Recipient:
     """A party that is told by webhook, and what it waits for.
 
-    `waiting`: open messages; `since`: when the first of them was queued. `disabled_at`: when it answered 410.
+    `waiting`: open messages; `since`: when the first of them was queued. `unqueued`: sealed events of which it is not
+    known yet whether it has to be told. `disabled_at`: when it answered 410.
     """
 
     key: str
@@ -78,6 +79,7 @@ class Recipient:
     attempts: int = 0
     next_try_at: datetime | None = None
     error: str | None = None
+    unqueued: int = 0
 
 
 class _Gate(Protocol):
@@ -159,6 +161,9 @@ class RecipientVerbs:
         """Everybody who is told by webhook, or was, and what waits for them. Raises StoreUnavailable."""
         self.runtime.ensure()
         parties = self.runtime.catalog.parties
+        standings, (unqueued, _) = self.runtime.database.read(
+            lambda tx: (deliveries.standings(tx), lag.unqueued(tx))
+        )
         return [
             Recipient(
                 key=s.recipient,
@@ -169,8 +174,9 @@ class RecipientVerbs:
                 attempts=s.attempts,
                 next_try_at=_moment(s.next_try_us),
                 error=s.last_error,
+                unqueued=unqueued if s.since_leaf >= 0 else 0,
             )
-            for s in self.runtime.database.read(deliveries.standings)
+            for s in standings
         ]
 
     def redeliver(self, event_id: str, recipient: str | None = None) -> list[str]:

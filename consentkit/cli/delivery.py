@@ -18,6 +18,8 @@ from consentkit.kit_deliver import Delivered
 from consentkit.kit_deliveries import Delivery
 from consentkit.web.state import current_state
 
+_OUTDATED = "another catalogue was published since this process began: start it again, with that one"
+
 
 @click.command("deliver", short_help="Tell recipients what was answered.")
 @click.option("--watch", is_flag=True, help="Go on, until stopped.")
@@ -42,7 +44,9 @@ def deliver(
     """Send what recipients have not confirmed yet, by signed webhook.
 
     Any number may run at once. Exit status 1 for an unknown event or party, 2
-    when something could not be delivered; it stays and is tried again.
+    when something could not be delivered (it stays and is tried again), and
+    when another catalogue was published since the process began; so does
+    --watch, for a supervisor to start it again.
     """
     kit = current_state().kit
     if (subject and not status) or (to and not redeliver):
@@ -57,10 +61,12 @@ def deliver(
     if watch:
         _watch(kit, every)
         return
-    failed = _drain(kit)
+    failed, outdated = _drain(kit)
     if failed:
         rows = [(recipient, error) for recipient, error in sorted(failed.items())]
         click.echo(table(("RECIPIENT", "NOT DELIVERED"), rows), err=True)
+    if outdated:
+        raise Failure(_OUTDATED)
     waiting = sum(recipient.waiting for recipient in kit.recipients())
     if waiting:
         raise Failure(f"{count(waiting, 'message')} not delivered yet, see `flask consent deliver --status`")
@@ -72,8 +78,8 @@ def webhook_secret() -> None:
     click.echo(new_secret())
 
 
-def _drain(kit: Kit) -> dict[str, str]:
-    """Rounds until none has anything to do; why it failed, by recipient."""
+def _drain(kit: Kit) -> tuple[dict[str, str], bool]:
+    """Rounds until none has anything to do; why it failed, by recipient, and whether the catalogue is outdated."""
     progress, delivered = _Progress(), 0
     failed: dict[str, str] = {}
     while True:
@@ -82,11 +88,14 @@ def _drain(kit: Kit) -> dict[str, str]:
         failed |= done.failed
         if not done.more:
             click.echo(f"Delivered {count(delivered, 'message')}.")
-            return failed
+            return failed, done.outdated
 
 
 def _watch(kit: Kit, every: float) -> None:
-    """Until SIGTERM. A ledger that cannot be used is tried again: nothing of what is queued is lost."""
+    """Until SIGTERM. A ledger that cannot be used is tried again: nothing of what is queued is lost.
+
+    One that does not know the published catalogue ends: it would queue nothing any more, and nobody would notice.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     said: Mapping[str, str] = {}
@@ -101,6 +110,8 @@ def _watch(kit: Kit, every: float) -> None:
             if said.get(what) != why:
                 note(f"{what}: {printable(why)}")
         said = done.failed
+        if done.outdated:
+            raise Failure(_OUTDATED)
         if not done.more:
             stop.wait(every)
 
@@ -114,20 +125,23 @@ def _open_again(kit: Kit, event_id: str, to: str | None) -> None:
 
 
 def _recipients(kit: Kit) -> str:
+    found = kit.recipients()
     rows = [
         (
             r.key,
-            "gone" if r.disabled_at is not None else "waiting" if r.waiting else "all told",
+            "gone" if r.disabled_at is not None else "waiting" if r.waiting or r.unqueued else "all told",
             f"{r.waiting:,}",
             when(r.since),
             when(r.next_try_at),
             r.error or "",
         )
-        for r in kit.recipients()
+        for r in found
     ]
     if not rows:
         return "Nobody is told: no party of the catalogue has a webhook."
-    return table(("RECIPIENT", "STATE", "OPEN", "SINCE (UTC)", "NEXT TRY (UTC)", "LAST ERROR"), rows)
+    shown = table(("RECIPIENT", "STATE", "OPEN", "SINCE (UTC)", "NEXT TRY (UTC)", "LAST ERROR"), rows)
+    unqueued = max(r.unqueued for r in found)
+    return shown + (f"\nNot queued yet: {count(unqueued, 'sealed event')}." if unqueued else "")
 
 
 def _of_subject(kit: Kit, subject: str) -> str:
