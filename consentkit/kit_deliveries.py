@@ -19,6 +19,7 @@ from consentkit.core.terms import Kind
 from consentkit.core.times import from_us, rfc3339, to_us
 from consentkit.kit_deliver import Delivered, Progress, audiences, deliver, outbox_of
 from consentkit.kit_ledger import Ledger
+from consentkit.kit_subject import REASON
 from consentkit.logs import harmless, log
 from consentkit.runtime import Runtime
 from consentkit.store import deliveries, lag
@@ -33,9 +34,10 @@ from consentkit.store.reading import SubjectState
 class Delivery:
     """What a message about an event has come to at one recipient.
 
-    `status`: `delivered`, `pending`, `gone` (pending, and the recipient wants no more: 410) or `unaddressed` (the
-    subject's id was erased before). `since`: when the event was recorded. `delivered_at`: when it first arrived,
-    also while it is sent once more. `error`: what happened last.
+    `status`: `delivered`, `pending`, `gone` (pending, and the recipient wants no more: 410), `unaddressed` (the
+    subject's id was erased before) or `dropped` (given up: `tried_at` says when, `error` why). `since`: when the
+    event was recorded. `delivered_at`: when it first arrived, also while it is sent once more. `error`: what
+    happened last.
     """
 
     event_id: str
@@ -208,6 +210,24 @@ class RecipientVerbs:
 
         runtime.database.write(work)
         return sorted(chosen)
+
+    def drop_messages(self, recipient: str, reason: str) -> int:
+        """Give up what is open for a party that is told no more; how many. It is on record as dropped, never as told.
+
+        `reason`: a short word such as `dissolved`. Raises LookupError for a recipient that there is not,
+        ChoiceRejected for one that is told, or another reason; StoreUnavailable.
+        """
+        if not REASON.fullmatch(reason):
+            raise ChoiceRejected("reason= is a short word such as dissolved: the record keeps no free text")
+        self.runtime.ensure()
+        found = {s.recipient: s for s in self.runtime.database.read(deliveries.standings)}
+        if recipient not in found:
+            raise LookupError(f"nothing is open for a recipient {recipient!r}")
+        if found[recipient].since_leaf >= 0:
+            raise ChoiceRejected(
+                f"{recipient!r} is told: take its webhook out of the catalogue, and publish that"
+            )
+        return Deliverer(self.runtime.database).drop(recipient, self.runtime.clock.now(), reason)
 
     def enable_recipient(self, recipient: str) -> bool:
         """Tell a recipient again that wanted no more (410), and try what waits now; False for one there is not."""

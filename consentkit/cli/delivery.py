@@ -11,7 +11,7 @@ import click
 from flask.cli import with_appcontext
 
 from consentkit.cli.printing import Failure, NotKnown, count, note, printable, table, when
-from consentkit.core.errors import StoreUnavailable
+from consentkit.core.errors import ChoiceRejected, StoreUnavailable
 from consentkit.core.webhooks import new_secret
 from consentkit.kit import Kit
 from consentkit.kit_deliver import Delivered
@@ -31,6 +31,8 @@ _OUTDATED = "another catalogue was published since this process began: start it 
 @click.option("--redeliver", metavar="EVENT_ID", help="Send the message about an event once more.")
 @click.option("--to", metavar="PARTY", help="With --redeliver: to this recipient only.")
 @click.option("--enable", metavar="PARTY", help="Tell a recipient again that wanted no more (410).")
+@click.option("--drop", metavar="PARTY", help="Give up what is open for a party that is told no more.")
+@click.option("--reason", metavar="CODE", help="With --drop: a short word, such as dissolved.")
 @with_appcontext
 def deliver(
     watch: bool,
@@ -40,6 +42,8 @@ def deliver(
     redeliver: str | None,
     to: str | None,
     enable: str | None,
+    drop: str | None,
+    reason: str | None,
 ) -> None:
     """Send what recipients have not confirmed yet, by signed webhook.
 
@@ -49,10 +53,13 @@ def deliver(
     --watch, for a supervisor to start it again.
     """
     kit = current_state().kit
-    if (subject and not status) or (to and not redeliver):
-        raise click.UsageError("--subject goes with --status, --to with --redeliver")
+    if (subject and not status) or (to and not redeliver) or bool(drop) != bool(reason):
+        raise click.UsageError("--subject goes with --status, --to with --redeliver, --drop with --reason")
     if status:
         click.echo(_of_subject(kit, subject) if subject else _recipients(kit))
+        return
+    if drop and reason:
+        _drop(kit, drop, reason)
         return
     if enable and not kit.enable_recipient(enable):
         raise NotKnown(f"there is no recipient {enable!r}: see `flask consent deliver --status`")
@@ -60,7 +67,17 @@ def deliver(
         _open_again(kit, redeliver, to)
     if watch:
         _watch(kit, every)
-        return
+    else:
+        _once(kit)
+
+
+@click.command("webhook-secret", short_help="Make a secret to share with a recipient.")
+def webhook_secret() -> None:
+    """Print a new secret for CONSENTKIT_WEBHOOK_SECRETS. Nothing is stored."""
+    click.echo(new_secret())
+
+
+def _once(kit: Kit) -> None:
     failed, outdated = _drain(kit)
     if failed:
         rows = [(recipient, error) for recipient, error in sorted(failed.items())]
@@ -70,12 +87,6 @@ def deliver(
     waiting = sum(recipient.waiting for recipient in kit.recipients())
     if waiting:
         raise Failure(f"{count(waiting, 'message')} not delivered yet, see `flask consent deliver --status`")
-
-
-@click.command("webhook-secret", short_help="Make a secret to share with a recipient.")
-def webhook_secret() -> None:
-    """Print a new secret for CONSENTKIT_WEBHOOK_SECRETS. Nothing is stored."""
-    click.echo(new_secret())
 
 
 def _drain(kit: Kit) -> tuple[dict[str, str], bool]:
@@ -114,6 +125,16 @@ def _watch(kit: Kit, every: float) -> None:
             raise Failure(_OUTDATED)
         if not done.more:
             stop.wait(every)
+
+
+def _drop(kit: Kit, party: str, reason: str) -> None:
+    try:
+        dropped = kit.drop_messages(party, reason)
+    except LookupError as error:
+        raise NotKnown(str(error)) from None
+    except ChoiceRejected as error:
+        raise Failure(str(error)) from None
+    click.echo(f"Dropped {count(dropped, 'message')}.")
 
 
 def _open_again(kit: Kit, event_id: str, to: str | None) -> None:
@@ -156,6 +177,8 @@ def _of_subject(kit: Kit, subject: str) -> str:
 
 
 def _moment(found: Delivery) -> str:
+    if found.status == "dropped":
+        return when(found.tried_at)
     return when(found.delivered_at) if found.delivered_at else f"since {when(found.since)}"
 
 

@@ -171,6 +171,22 @@ def test_options_that_do_not_go_together(host: Host) -> None:
         assert host.run("deliver", *options).exit_code == 2
 
 
+def test_what_is_open_for_a_party_is_dropped_only_when_it_is_told_no_more(host: Host, crm: Receiver) -> None:
+    crm.answering = status(503)
+    host.consent.give("u-1", "news")
+    host.run("deliver")
+    assert host.run("deliver", "--drop", "crm").exit_code == 2
+    done = host.run("deliver", "--drop", "crm", "--reason", "dissolved")
+    assert (done.exit_code, "'crm' is told" in squeezed(done.stderr)) == (2, True)
+    assert host.run("deliver", "--drop", "nobody", "--reason", "dissolved").exit_code == 1
+    host.consent.runtime.database.write(
+        lambda tx: tx.run("UPDATE consentkit_recipient SET since_leaf = -1 WHERE recipient = 'crm'")
+    )
+    assert host.run("deliver", "--drop", "crm", "--reason", "dissolved").stdout == "Dropped 1 message.\n"
+    shown = squeezed(host.run("deliver", "--status", "--subject", "u-1").stdout)
+    assert re.search(r"crm consent\.given news dropped [\d-]+ [\d:]+", shown)
+
+
 def test_nobody_is_told(tmp_path: Path) -> None:
     host = Host(tmp_path, [Party("mailer", name="M"), Party("crm", name="C")])
     host.consent.give("u-1", "news")

@@ -408,6 +408,31 @@ class Delivering(Suite):
         assert drain(later).failed == {"crm": "the catalogue has no webhook for it"}
         assert [(r.key, r.waiting) for r in later.recipients()] == [("crm", 1), ("mailer", 0)]
 
+    def test_what_is_open_for_a_party_that_is_gone_can_be_dropped(
+        self, kit: Kit, another: Callable[..., Kit], crm: Receiver, clock: ShiftedClock
+    ) -> None:
+        crm.answering = in_turn(status(204), status(503))
+        kit.give("u-1", "stats")
+        kit.withdraw("u-1", "stats")
+        drain(self.sealed(kit))
+        with pytest.raises(ChoiceRejected, match="is told"):
+            kit.drop_messages("crm", "dissolved")
+        later = another(catalogue())
+        with pytest.raises(ChoiceRejected, match="short word"):
+            later.drop_messages("crm", "They are no more.")
+        with pytest.raises(LookupError):
+            later.drop_messages("nobody", "dissolved")
+        clock.shift_us += MINUTE_US
+        assert later.drop_messages("crm", "dissolved") == 1
+        told, dropped = later.deliveries(subject="u-1")
+        assert (told.status, told.error) == ("delivered", None)
+        assert (dropped.status, dropped.delivered_at, dropped.error) == ("dropped", None, "dissolved")
+        assert dropped.tried_at is not None
+        assert dropped.tried_at > dropped.since
+        assert later.recipients() == []
+        assert not rows(later, "SELECT 1 FROM consentkit_delivery WHERE subject_sealed IS NOT NULL")
+        assert drain(later).delivered == 0
+
     @pytest.mark.parametrize("drained", [True, False])
     def test_a_recipient_is_told_of_nothing_before_it_was_named(
         self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver, drained: bool
