@@ -44,24 +44,28 @@ Connect = Callable[[str], Connection]
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What a round has done. `failed`: why, by recipient. `more`: another round has something to do now."""
+    """What a round has done. `failed`: why, by recipient. `more`: another round has something to do now.
+
+    `outdated`: another catalogue was published since this process began, so it queues nothing any more.
+    """
 
     queued: int
     delivered: int
     failed: Mapping[str, str] = field(default_factory=dict)
     more: bool = False
+    outdated: bool = False
 
 
 def deliver(runtime: Runtime, judge: Judge, connect: Connect, progress: Progress | None = None) -> Delivered:
     """Queue what was sealed since the last round, then send what is due. Raises StoreUnavailable."""
     round_ = _Round(runtime, connect, progress)
-    queued = Queued(0, False)
-    if runtime.database.read(read_published) == runtime.published:
+    queued, outdated = Queued(0, False), runtime.database.read(read_published) != runtime.published
+    if not outdated:
         queued = outbox_of(runtime, judge).queue(runtime.clock.now())
     else:  # whoever knows the new versions queues; what is queued already goes out all the same
         round_.failed["catalogue"] = "another one was published since this process began: restart it"
     round_.run()
-    return Delivered(queued.messages, round_.delivered, round_.failed, queued.more or round_.more)
+    return Delivered(queued.messages, round_.delivered, round_.failed, queued.more or round_.more, outdated)
 
 
 def audiences(runtime: Runtime) -> Audiences:
@@ -86,18 +90,19 @@ class _Round:
         self._webhooks = audiences(runtime).webhooks
         self._connections: dict[str, Connection] = {}
         self._sent: Sent = {}
+        self._waiting: deque[str] = deque()
         self._until = time.monotonic() + ROUND_S
         self.delivered, self.more = 0, False
         self.failed: dict[str, str] = {}
 
     def run(self) -> None:
         """Until every recipient has all, fails, or the round is over."""
-        waiting = deque(self._deliverer.recipients())
+        self._waiting.extend(self._deliverer.recipients())
         try:
             with ThreadPoolExecutor(AT_ONCE, "consentkit-deliver") as pool:
-                while waiting or self._sent:
-                    while waiting and len(self._sent) < AT_ONCE:
-                        self._start(pool, waiting.popleft())
+                while self._waiting or self._sent:
+                    while self._waiting and len(self._sent) < AT_ONCE:
+                        self._start(pool, self._waiting.popleft())
                     for future in wait(self._sent, return_when=FIRST_COMPLETED).done:
                         self._go_on(pool, *self._sent.pop(future), future.result())
         finally:
@@ -150,7 +155,7 @@ class _Round:
         self.failed[head.recipient] = why
 
     def _go_on(self, pool: ThreadPoolExecutor, head: Head, text: str, answer: Answer) -> None:
-        """Write down what came of a message, and send the next one after a success."""
+        """Write down what came of a message. After a success it is the turn of who waits, else of the next one."""
         now_us, recipient = self._runtime.clock.now(), head.recipient
         if not answer.delivered:
             self.failed[recipient] = answer.error or f"HTTP {answer.status}"
@@ -167,8 +172,13 @@ class _Round:
         self.delivered += 1
         if self._progress is not None:
             self._progress(self.delivered)
-        if kept and time.monotonic() < self._until:
+        if not kept:
+            return
+        over = time.monotonic() >= self._until
+        if not over and not self._waiting:
             self._send(pool, recipient)
-        elif kept:
-            self.more = True
-            self._deliverer.release(recipient)
+            return
+        self._deliverer.release(recipient)
+        self.more = self.more or over
+        if not over:
+            self._waiting.append(recipient)

@@ -19,9 +19,10 @@ from consentkit.core.terms import Kind
 from consentkit.core.times import from_us, rfc3339, to_us
 from consentkit.kit_deliver import Delivered, Progress, audiences, deliver, outbox_of
 from consentkit.kit_ledger import Ledger
+from consentkit.kit_subject import REASON
 from consentkit.logs import harmless, log
 from consentkit.runtime import Runtime
-from consentkit.store import deliveries
+from consentkit.store import deliveries, lag
 from consentkit.store.database import Tx
 from consentkit.store.deliveries import Row
 from consentkit.store.delivering import Deliverer, send_again
@@ -33,9 +34,10 @@ from consentkit.store.reading import SubjectState
 class Delivery:
     """What a message about an event has come to at one recipient.
 
-    `status`: `delivered`, `pending`, `gone` (pending, and the recipient wants no more: 410) or `unaddressed` (the
-    subject's id was erased before). `since`: when the event was recorded. `delivered_at`: when it first arrived,
-    also while it is sent once more. `error`: what happened last.
+    `status`: `delivered`, `pending`, `gone` (pending, and the recipient wants no more: 410), `unaddressed` (the
+    subject's id was erased before) or `dropped` (given up: `tried_at` says when, `error` why). `since`: when the
+    event was recorded. `delivered_at`: when it first arrived, also while it is sent once more. `error`: what
+    happened last.
     """
 
     event_id: str
@@ -67,7 +69,8 @@ class Delivery:
 class Recipient:
     """A party that is told by webhook, and what it waits for.
 
-    `waiting`: open messages; `since`: when the first of them was queued. `disabled_at`: when it answered 410.
+    `waiting`: open messages; `since`: when the first of them was queued. `unqueued`: sealed events of which it is not
+    known yet whether it has to be told. `disabled_at`: when it answered 410.
     """
 
     key: str
@@ -78,6 +81,7 @@ class Recipient:
     attempts: int = 0
     next_try_at: datetime | None = None
     error: str | None = None
+    unqueued: int = 0
 
 
 class _Gate(Protocol):
@@ -159,6 +163,9 @@ class RecipientVerbs:
         """Everybody who is told by webhook, or was, and what waits for them. Raises StoreUnavailable."""
         self.runtime.ensure()
         parties = self.runtime.catalog.parties
+        standings, (unqueued, _) = self.runtime.database.read(
+            lambda tx: (deliveries.standings(tx), lag.unqueued(tx))
+        )
         return [
             Recipient(
                 key=s.recipient,
@@ -169,8 +176,9 @@ class RecipientVerbs:
                 attempts=s.attempts,
                 next_try_at=_moment(s.next_try_us),
                 error=s.last_error,
+                unqueued=unqueued if s.since_leaf >= 0 else 0,
             )
-            for s in self.runtime.database.read(deliveries.standings)
+            for s in standings
         ]
 
     def redeliver(self, event_id: str, recipient: str | None = None) -> list[str]:
@@ -202,6 +210,24 @@ class RecipientVerbs:
 
         runtime.database.write(work)
         return sorted(chosen)
+
+    def drop_messages(self, recipient: str, reason: str) -> int:
+        """Give up what is open for a party that is told no more; how many. It is on record as dropped, never as told.
+
+        `reason`: a short word such as `dissolved`. Raises LookupError for a recipient that there is not,
+        ChoiceRejected for one that is told, or another reason; StoreUnavailable.
+        """
+        if not REASON.fullmatch(reason):
+            raise ChoiceRejected("reason= is a short word such as dissolved: the record keeps no free text")
+        self.runtime.ensure()
+        found = {s.recipient: s for s in self.runtime.database.read(deliveries.standings)}
+        if recipient not in found:
+            raise LookupError(f"nothing is open for a recipient {recipient!r}")
+        if found[recipient].since_leaf >= 0:
+            raise ChoiceRejected(
+                f"{recipient!r} is told: take its webhook out of the catalogue, and publish that"
+            )
+        return Deliverer(self.runtime.database).drop(recipient, self.runtime.clock.now(), reason)
 
     def enable_recipient(self, recipient: str) -> bool:
         """Tell a recipient again that wanted no more (410), and try what waits now; False for one there is not."""

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from sqlalchemy import Connection
 
-from consentkit.core.catalog import Catalog
+from consentkit.core.catalog import Catalog, MinorRules
 from consentkit.core.choices import Manner
 from consentkit.core.errors import (
     AgeNeeded,
@@ -152,18 +152,26 @@ class Recorder:
         place = catalog.places.at(facts.jurisdiction)
         if is_guarded(facts, rules, place.ages, manner.at_us):
             asked = rules is not None and rules.unknown_age == "ask" and facts.band is Band.UNKNOWN
-            if rules is not None and rules.turns_away and _grants(said):
-                if asked:
-                    raise AgeNeeded
-                if facts.band is Band.MINOR and not joined:
-                    self._turn_away(tenant, subject, facts)
-                raise NotForChildren
+            if _grants(said):
+                self._refuse_child(tenant, subject, facts, rules, joined=joined)
             _refuse_alone(catalog, place.ages, said, manner, state.rows, asked=asked)
             law = (("actors", " ".join(place.ages.actors)), ("age_rule", place.decided))
             said = [replace(answer, extra=(*answer.extra, *law)) for answer in said]
         elif manner.by_guardian and (grants := _grants(said)):
             raise GuardianNotNeeded(f"the subject answers alone for {grants[0].item!r}")
         return facts, said
+
+    def _refuse_child(
+        self, tenant: str, subject: str, facts: Facts, rules: MinorRules | None, *, joined: bool = False
+    ) -> None:
+        """Raise NotForChildren where children are not allowed, AgeNeeded where the age has to be asked first."""
+        if rules is None or not rules.turns_away:
+            return
+        if rules.unknown_age == "ask" and facts.band is Band.UNKNOWN:
+            raise AgeNeeded
+        if facts.band is Band.MINOR and not joined:
+            self._turn_away(tenant, subject, facts)
+        raise NotForChildren
 
     def _turn_away(self, tenant: str, subject: str, facts: Facts) -> None:
         """Put on record that a child was turned away, which is all that is kept of one."""

@@ -11,12 +11,14 @@ import click
 from flask.cli import with_appcontext
 
 from consentkit.cli.printing import Failure, NotKnown, count, note, printable, table, when
-from consentkit.core.errors import StoreUnavailable
+from consentkit.core.errors import ChoiceRejected, StoreUnavailable
 from consentkit.core.webhooks import new_secret
 from consentkit.kit import Kit
 from consentkit.kit_deliver import Delivered
 from consentkit.kit_deliveries import Delivery
 from consentkit.web.state import current_state
+
+_OUTDATED = "another catalogue was published since this process began: start it again, with that one"
 
 
 @click.command("deliver", short_help="Tell recipients what was answered.")
@@ -29,6 +31,8 @@ from consentkit.web.state import current_state
 @click.option("--redeliver", metavar="EVENT_ID", help="Send the message about an event once more.")
 @click.option("--to", metavar="PARTY", help="With --redeliver: to this recipient only.")
 @click.option("--enable", metavar="PARTY", help="Tell a recipient again that wanted no more (410).")
+@click.option("--drop", metavar="PARTY", help="Give up what is open for a party that is told no more.")
+@click.option("--reason", metavar="CODE", help="With --drop: a short word, such as dissolved.")
 @with_appcontext
 def deliver(
     watch: bool,
@@ -38,17 +42,24 @@ def deliver(
     redeliver: str | None,
     to: str | None,
     enable: str | None,
+    drop: str | None,
+    reason: str | None,
 ) -> None:
     """Send what recipients have not confirmed yet, by signed webhook.
 
     Any number may run at once. Exit status 1 for an unknown event or party, 2
-    when something could not be delivered; it stays and is tried again.
+    when something could not be delivered (it stays and is tried again), and
+    when another catalogue was published since the process began; so does
+    --watch, for a supervisor to start it again.
     """
     kit = current_state().kit
-    if (subject and not status) or (to and not redeliver):
-        raise click.UsageError("--subject goes with --status, --to with --redeliver")
+    if (subject and not status) or (to and not redeliver) or bool(drop) != bool(reason):
+        raise click.UsageError("--subject goes with --status, --to with --redeliver, --drop with --reason")
     if status:
         click.echo(_of_subject(kit, subject) if subject else _recipients(kit))
+        return
+    if drop and reason:
+        _drop(kit, drop, reason)
         return
     if enable and not kit.enable_recipient(enable):
         raise NotKnown(f"there is no recipient {enable!r}: see `flask consent deliver --status`")
@@ -56,14 +67,8 @@ def deliver(
         _open_again(kit, redeliver, to)
     if watch:
         _watch(kit, every)
-        return
-    failed = _drain(kit)
-    if failed:
-        rows = [(recipient, error) for recipient, error in sorted(failed.items())]
-        click.echo(table(("RECIPIENT", "NOT DELIVERED"), rows), err=True)
-    waiting = sum(recipient.waiting for recipient in kit.recipients())
-    if waiting:
-        raise Failure(f"{count(waiting, 'message')} not delivered yet, see `flask consent deliver --status`")
+    else:
+        _once(kit)
 
 
 @click.command("webhook-secret", short_help="Make a secret to share with a recipient.")
@@ -72,8 +77,20 @@ def webhook_secret() -> None:
     click.echo(new_secret())
 
 
-def _drain(kit: Kit) -> dict[str, str]:
-    """Rounds until none has anything to do; why it failed, by recipient."""
+def _once(kit: Kit) -> None:
+    failed, outdated = _drain(kit)
+    if failed:
+        rows = [(recipient, error) for recipient, error in sorted(failed.items())]
+        click.echo(table(("RECIPIENT", "NOT DELIVERED"), rows), err=True)
+    if outdated:
+        raise Failure(_OUTDATED)
+    waiting = sum(recipient.waiting for recipient in kit.recipients())
+    if waiting:
+        raise Failure(f"{count(waiting, 'message')} not delivered yet, see `flask consent deliver --status`")
+
+
+def _drain(kit: Kit) -> tuple[dict[str, str], bool]:
+    """Rounds until none has anything to do; why it failed, by recipient, and whether the catalogue is outdated."""
     progress, delivered = _Progress(), 0
     failed: dict[str, str] = {}
     while True:
@@ -82,11 +99,14 @@ def _drain(kit: Kit) -> dict[str, str]:
         failed |= done.failed
         if not done.more:
             click.echo(f"Delivered {count(delivered, 'message')}.")
-            return failed
+            return failed, done.outdated
 
 
 def _watch(kit: Kit, every: float) -> None:
-    """Until SIGTERM. A ledger that cannot be used is tried again: nothing of what is queued is lost."""
+    """Until SIGTERM. A ledger that cannot be used is tried again: nothing of what is queued is lost.
+
+    One that does not know the published catalogue ends: it would queue nothing any more, and nobody would notice.
+    """
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     said: Mapping[str, str] = {}
@@ -101,8 +121,20 @@ def _watch(kit: Kit, every: float) -> None:
             if said.get(what) != why:
                 note(f"{what}: {printable(why)}")
         said = done.failed
+        if done.outdated:
+            raise Failure(_OUTDATED)
         if not done.more:
             stop.wait(every)
+
+
+def _drop(kit: Kit, party: str, reason: str) -> None:
+    try:
+        dropped = kit.drop_messages(party, reason)
+    except LookupError as error:
+        raise NotKnown(str(error)) from None
+    except ChoiceRejected as error:
+        raise Failure(str(error)) from None
+    click.echo(f"Dropped {count(dropped, 'message')}.")
 
 
 def _open_again(kit: Kit, event_id: str, to: str | None) -> None:
@@ -114,20 +146,23 @@ def _open_again(kit: Kit, event_id: str, to: str | None) -> None:
 
 
 def _recipients(kit: Kit) -> str:
+    found = kit.recipients()
     rows = [
         (
             r.key,
-            "gone" if r.disabled_at is not None else "waiting" if r.waiting else "all told",
+            "gone" if r.disabled_at is not None else "waiting" if r.waiting or r.unqueued else "all told",
             f"{r.waiting:,}",
             when(r.since),
             when(r.next_try_at),
             r.error or "",
         )
-        for r in kit.recipients()
+        for r in found
     ]
     if not rows:
         return "Nobody is told: no party of the catalogue has a webhook."
-    return table(("RECIPIENT", "STATE", "OPEN", "SINCE (UTC)", "NEXT TRY (UTC)", "LAST ERROR"), rows)
+    shown = table(("RECIPIENT", "STATE", "OPEN", "SINCE (UTC)", "NEXT TRY (UTC)", "LAST ERROR"), rows)
+    unqueued = max(r.unqueued for r in found)
+    return shown + (f"\nNot queued yet: {count(unqueued, 'sealed event')}." if unqueued else "")
 
 
 def _of_subject(kit: Kit, subject: str) -> str:
@@ -142,6 +177,8 @@ def _of_subject(kit: Kit, subject: str) -> str:
 
 
 def _moment(found: Delivery) -> str:
+    if found.status == "dropped":
+        return when(found.tried_at)
     return when(found.delivered_at) if found.delivered_at else f"since {when(found.since)}"
 
 

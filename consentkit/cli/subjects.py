@@ -116,23 +116,29 @@ def export(subject: str, tenant: str) -> None:
 
 
 @click.command("import", short_help="Record the answers of an export.")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 @click.option("--subject", help="Under another id than the export's.")
-@_tenant
+@click.option("--tenant", help="For another tenant than the export's; '' is none.")
 @with_appcontext
-def import_(file: IO[str], subject: str | None, tenant: str) -> None:
+def import_(file: IO[str], subject: str | None, tenant: str | None) -> None:
     """Record the answers of FILE, as `flask consent export` wrote it; - is stdin.
 
     As of the instants they were said: a later answer here stays the last one.
-    What is here already is left out, so a call can be made again. All or
-    nothing; exit status 2 for a file that cannot be recorded.
+    What is here already, or was said before an erasure, is left out, so a call
+    can be made again. All or nothing; exit status 2 for a file that cannot be
+    recorded.
     """
     try:
         export = json.load(file)
-        events = current_state().kit.import_export(export, subject=subject, tenant=tenant)
+    except (ValueError, RecursionError):
+        raise Failure(f"{file.name} is no export: `flask consent export` writes JSON") from None
+    try:
+        done = current_state().kit.import_export(export, subject=subject, tenant=tenant)
     except (ChoiceRejected, ValueError) as error:
         raise Failure(str(error)) from None
-    note(f"{count(len(events), 'answer')} recorded.")
+    left = {"here already": done.known, "from before an erasure": done.erased}
+    parts = [f"{count(len(done), 'answer')} recorded", *(f"{n} {why}" for why, n in left.items() if n)]
+    note(f"{', '.join(parts)}.")
 
 
 @click.command("erase", short_help="Erase SUBJECT (GDPR 17). Cannot be undone.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from consentkit.core.webhooks import Network
 
@@ -11,6 +11,9 @@ Address = IPv4Address | IPv6Address
 
 _PUBLIC_V6 = IPv6Network("2000::/3")
 _TRANSLATED = IPv6Network("64:ff9b::/96")
+# Special by the registries of IANA; which of them `is_global` knows depends on the version of Python.
+_SPECIAL_V4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+_SPECIAL_V6 = IPv6Network("3fff::/20")
 _TUNNELS = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
 
 
@@ -47,7 +50,8 @@ def _fault_v4(address: IPv4Address) -> str | None:
         return "is link-local"
     if address.is_multicast or address.is_reserved:
         return "is no machine's address"
-    return None if address.is_global else "is not a public address"
+    special = any(address in network for network in _SPECIAL_V4)
+    return None if address.is_global and not special else "is not a public address"
 
 
 def _fault_v6(address: IPv6Address) -> str | None:
@@ -59,4 +63,5 @@ def _fault_v6(address: IPv6Address) -> str | None:
         return "is no machine's address"
     if any(address in tunnel for tunnel in _TUNNELS):
         return "leads through a tunnel"
-    return None if address in _PUBLIC_V6 and address.is_global else "is not a public address"
+    public = address in _PUBLIC_V6 and address not in _SPECIAL_V6 and address.is_global
+    return None if public else "is not a public address"

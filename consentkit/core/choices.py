@@ -17,7 +17,7 @@ from consentkit.core.terms import Action, Basis, Kind, Method
 from consentkit.core.times import Duration
 
 _METHODS = frozenset(Method)
-_ACTOR = re.compile(r"subject|operator|browser|guardian:[0-9]+")
+_ACTOR = re.compile(r"subject|operator|browser|guardian:[0-9]{1,9}")
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SCOPE = re.compile(r"[\x21-\x7e]{0,200}")

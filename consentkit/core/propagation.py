@@ -8,6 +8,7 @@ who receives anything. Only parties with a `webhook` in the catalogue can be tol
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from consentkit.core.times import rfc3339, to_us
 from consentkit.core.view import OBJECTION, RESTRICTION
 
 _FAR = 2**53
+_VERSION = re.compile("[0-9]{1,15}")
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,10 @@ class Audiences:
         rule = rule_of(event.kind, event.action, event.item)
         if rule is None:
             return {}
-        version = event.version or ""
-        last = int(version) if event.kind == Kind.PURPOSE and version.isdecimal() else _FAR
-        first = last if event.kind == Kind.PURPOSE and event.action in GRANTING else 0
         listening = set(self.webhooks if among is None else among)
         found: dict[str, list[str]] = {}
         for purpose in sorted(rule.purposes(self, event)):
-            for recipient in self.of_purpose(purpose, first, last) & listening:
+            for recipient in self.of_purpose(purpose, *_span(event, purpose)) & listening:
                 found.setdefault(recipient, []).append(purpose)
         return {recipient: tuple(found[recipient]) for recipient in sorted(found)}
 
@@ -89,8 +88,22 @@ class Audiences:
 Purposes = Callable[[Audiences, Event], Iterable[str]]
 
 
-def the_one(_audiences: Audiences, event: Event) -> Iterable[str]:
-    """The purpose that was answered."""
+def _span(event: Event, purpose: str) -> tuple[int, int]:
+    """The first and the last version of a purpose whose recipients an event concerns.
+
+    All of them, where it is another purpose than the one that was answered, or a version that cannot be read.
+    """
+    version = event.version or ""
+    if (event.kind, event.item) != (Kind.PURPOSE, purpose) or not _VERSION.fullmatch(version):
+        return 0, _FAR
+    return (int(version) if event.action in GRANTING else 0), int(version)
+
+
+def of_answer(audiences: Audiences, event: Event) -> Iterable[str]:
+    """The purpose that was answered; where it is a core purpose, without which all stop, all of them."""
+    purpose = audiences.catalog.purposes.get(event.item)
+    if purpose is not None and purpose.core:
+        return every_one(audiences, event)
     return (event.item,)
 
 
@@ -133,7 +146,7 @@ class Rule:
 
 
 RULES = (
-    Rule("consent", Kind.PURPOSE, ANSWERS, the_one),
+    Rule("consent", Kind.PURPOSE, ANSWERS, of_answer),
     Rule("policy", Kind.POLICY, ANSWERS, of_policy),
     Rule("signal", Kind.SIGNAL, ANSWERS, of_signal),
     Rule("subject", Kind.SUBJECT, ANSWERS, every_one, item=RESTRICTION),

@@ -104,6 +104,8 @@ _TEXTS: Mapping[str, tuple[str, str | None]] = {
     "unsealed_events": ("Events that wait to be sealed.", None),
     "unsealed_oldest_seconds": ("Age of the oldest event that waits to be sealed.", None),
     "follower_behind_events": ("Sealed events that a follower has not handled.", "follower"),
+    "unqueued_events": ("Sealed events that are not queued for recipients yet.", None),
+    "unqueued_oldest_seconds": ("Age of the oldest event that is not queued yet.", None),
     "undelivered_messages": ("Messages that wait for a recipient.", "recipient"),
     "undelivered_oldest_seconds": ("Age of the oldest message that waits for a recipient.", "recipient"),
 }
@@ -113,6 +115,8 @@ def _gauges(lag: Lag, now_us: int) -> Iterator[GaugeMetricFamily]:
     yield _gauge("unsealed_events", lag.unsealed)
     yield _gauge("unsealed_oldest_seconds", _age_s(lag.unsealed_since_us, now_us))
     yield _gauge("follower_behind_events", lag.behind)
+    yield _gauge("unqueued_events", lag.unqueued)
+    yield _gauge("unqueued_oldest_seconds", _age_s(lag.unqueued_since_us, now_us))
     yield _gauge("undelivered_messages", lag.undelivered)
     ages = {recipient: _age_s(us, now_us) for recipient, us in lag.undelivered_since_us.items()}
     yield _gauge("undelivered_oldest_seconds", ages)

@@ -8,6 +8,7 @@ no cookie, no .netrc, no environment: the standard library's client has none of 
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import ssl
 import threading
@@ -25,6 +26,8 @@ BODY_BYTES = 4096
 """A longer answer is not read, and ends the connection."""
 Place = tuple[socket.AddressFamily, Any]
 _ADDRESSES = 3
+_INTERIM = 20
+"""So many answers of the kind 1xx (103 Early Hints) are read on past."""
 _STALE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
@@ -101,8 +104,43 @@ class Webhook:
         self._wire.forget()
 
 
+class _Reader(io.BufferedReader):
+    """Lines of an answer. Where the other side stops after the first one, the headers are not at their end."""
+
+    _begun = False
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """One line. Raises IncompleteRead for none."""
+        line = super().readline(size)
+        if not line and self._begun:
+            raise http.client.IncompleteRead(b"")
+        self._begun = True
+        return line
+
+
+class _Response(http.client.HTTPResponse):
+    """The answer that counts: after those that announce it, and with all of its headers."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp.close()
+        self.fp = _Reader(sock.makefile("rb", buffering=0))
+
+    def begin(self) -> None:
+        """Read status and headers, of the last answer."""
+        super().begin()
+        for _ in range(_INTERIM):
+            if not 100 <= self.status < 200 or self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                return
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
+        raise http.client.HTTPException("announced, and never given")
+
+
 class _Connection(http.client.HTTPConnection):
     """HTTP over the guarded wire."""
+
+    response_class = _Response
 
     def __init__(self, wire: _Wire) -> None:
         super().__init__(wire.host, wire.port)
@@ -204,6 +242,8 @@ def _said(error: Exception) -> str:
         return "the name has no address"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer broke off"
     if isinstance(error, http.client.HTTPException):
         return "what came back is not HTTP"
     return getattr(error, "strerror", None) or type(error).__name__

@@ -43,6 +43,11 @@ _HELD_UP = (
     f"UPDATE {_P}delivery SET last_error = ? WHERE recipient = ? AND leaf_index = ? AND status = 'pending' "
     "AND COALESCE(last_error, '') <> ?"
 )
+_DROP = (
+    f"UPDATE {_P}delivery SET status = 'dropped', tried_us = ?, next_try_us = NULL, last_error = ?, "
+    "subject_sealed = NULL WHERE recipient = ? AND status = 'pending' AND EXISTS "
+    f"(SELECT 1 FROM {_P}recipient WHERE recipient = ? AND since_leaf < 0)"
+)
 _DISABLE = f"UPDATE {_P}recipient SET disabled_us = ? WHERE recipient = ?"
 _ENABLE = f"UPDATE {_P}recipient SET disabled_us = NULL WHERE recipient = ?"
 _AT_ONCE = f"UPDATE {_P}delivery SET next_try_us = NULL WHERE recipient = ? AND status = 'pending'"
@@ -119,6 +124,11 @@ class Deliverer:
     def held_up(self, head: Head, error: str) -> None:
         """Write down why a message was not even tried."""
         self._database.write(lambda tx: tx.count(_HELD_UP, (error, head.recipient, head.leaf_index, error)))
+
+    def drop(self, recipient: str, now_us: int, reason: str) -> int:
+        """Give up what is open for a recipient that is told no more, and wipe it; how many."""
+        params = (now_us, reason, recipient, recipient)
+        return self._database.write(lambda tx: tx.count(_DROP, params))
 
     def enable(self, recipient: str) -> bool:
         """Try a recipient again, now; False for one that there is not."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from consentkit.core.errors import StoreUnavailable
 from consentkit.store import schema
 from consentkit.store.database import Database, Tx
-from consentkit.store.deliveries import Standing, queued_up_to, standings
+from consentkit.store.deliveries import Standing, standings
 from consentkit.store.keys import KEY_FILE
+from consentkit.store.lag import minted_us, unqueued
 from consentkit.store.log_keys import KEY_FILE as LOG_KEY_FILE
 from consentkit.store.log_keys import LogKeys
 from consentkit.store.tables import APPEND_ONLY
@@ -19,7 +20,7 @@ from consentkit.store.tables import PREFIX as _P
 from consentkit.store.tree import read_head
 
 OLD_US = 60 * 1_000_000
-UNQUEUED_US, UNDELIVERED_US = 600 * 1_000_000, 24 * 3600 * 1_000_000
+UNQUEUED_US, UNDELIVERED_US = 120 * 1_000_000, 24 * 3600 * 1_000_000
 _PROBE = "doctor"
 
 
@@ -127,7 +128,7 @@ def _waiting(database: Database, now_us: int) -> Finding:
     number, oldest = rows[0]
     if not number:
         return Finding("waiting events", True, "none")
-    age_us = now_us - _made_us(oldest)
+    age_us = now_us - minted_us(str(oldest))
     late = database.postgresql and age_us > OLD_US
     says = f"{number:,}, the oldest {max(age_us, 0) // 1_000_000} s old"
     return Finding(
@@ -135,26 +136,22 @@ def _waiting(database: Database, now_us: int) -> Finding:
     )
 
 
-def _made_us(event_id: object) -> int:
-    """When an event's id was made: a UUIDv7 begins with milliseconds."""
-    return int(str(event_id).replace("-", "")[:12], 16) * 1000
-
-
 def _deliveries(database: Database, now_us: int) -> Iterator[Finding]:
     """Messages to recipients; nothing where nobody is told by webhook."""
     told = database.read(standings)
     if told:
-        wrong = [*_unqueued(database, now_us), *(w for one in told for w in _overdue(one, now_us))]
+        number, since_us = database.read(unqueued)
+        wrong = [*_unqueued(number, since_us, now_us), *(w for one in told for w in _overdue(one, now_us))]
         open_ = sum(one.open for one in told)
-        says = f"{open_:,} open, {len(told)} told by webhook"
+        says = f"{open_:,} open, {len(told)} told by webhook" + f", {number:,} events not queued yet" * (
+            number > 0
+        )
         yield Finding("deliveries", not wrong, "; ".join(wrong) or says)
 
 
-def _unqueued(database: Database, now_us: int) -> Iterator[str]:
-    first = f"SELECT event_id FROM {_P}leaf WHERE leaf_index = ?"
-    rows = database.read(lambda tx: tx.run(first, (queued_up_to(tx) + 1,)))
-    if rows and now_us - _made_us(rows[0][0]) > UNQUEUED_US:
-        yield "sealed events are not queued: is `flask consent deliver --watch` running?"
+def _unqueued(number: int, since_us: int | None, now_us: int) -> Iterator[str]:
+    if since_us is not None and now_us - since_us > UNQUEUED_US:
+        yield f"sealed events are not queued ({number:,}): is `flask consent deliver --watch` running?"
 
 
 def _overdue(one: Standing, now_us: int) -> Iterator[str]:

@@ -206,10 +206,17 @@ class LedgerWriter:
         found = {row[0]: Known(row[0], bytes(row[1]), facts_of(row[2:6])) for row in rows}
         return found.get(subject) or found.get(hidden)
 
+    def erased_us(self, tx: Tx, tenant: str, subject: str) -> int | None:
+        """When a subject was erased last, also one that has begun anew since; None: never."""
+        hidden = self.keyed.hidden_subject(tenant, subject)
+        rows = tx.run(sql.FIND_SUBJECT, (bucket_of(tenant, subject), tenant, subject, hidden))
+        return max((us for row in rows if (us := facts_of(row[2:6]).erased_us) is not None), default=None)
+
     def hide(self, tx: Tx, tenant: str, subject: str) -> None:
         """Replace an erased subject's id by its HMAC and wipe salt and facts (GDPR 17).
 
-        Where recipients have still to be told something about the subject, the id is kept for that, encrypted.
+        Where recipients have still to be told something about the subject, the id is kept for that, encrypted. Of
+        two erasures the later one's row stays: what was said before it must never count again.
         """
         bucket, hidden = bucket_of(tenant, subject), self.keyed.hidden_subject(tenant, subject)
         keys = {row[0]: bytes(row[1]) for row in tx.run(sql.FIND_SUBJECT, (bucket, tenant, subject, hidden))}
@@ -217,10 +224,9 @@ class LedgerWriter:
             key = keys[subject]
             sealed = self.keyed.seal(subject, key.hex())
             tx.count(sql.KEEP_ID, (bucket, key, sealed, bucket, key))
-        if hidden in keys:
-            tx.count(sql.DROP_SUBJECT, (bucket, tenant, subject))
-        else:
-            tx.count(sql.HIDE_SUBJECT, (hidden, bucket, tenant, subject))
+        if hidden in keys and subject in keys:
+            tx.count(sql.DROP_SUBJECT, (bucket, tenant, hidden))
+        tx.count(sql.HIDE_SUBJECT, (hidden, bucket, tenant, subject))
 
     def add(self, tx: Tx, act: Act) -> bool:
         """Make the subject's mapping row; False when somebody else just did."""

@@ -8,16 +8,20 @@ destroy the event, while a recipient still has to be told.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from consentkit.core.errors import ConsentKitError
 from consentkit.core.propagation import Audiences, payload
 from consentkit.core.record import Event
+from consentkit.logs import harmless, log
 from consentkit.store import sql
 from consentkit.store.clock import bucket_of_event
 from consentkit.store.database import Database, Tx
 from consentkit.store.following import position, position_in
 from consentkit.store.keys import Keyed
+from consentkit.store.publishing import read_published
 from consentkit.store.reading import LedgerReader
 from consentkit.store.tables import PREFIX as _P
 
@@ -99,9 +103,9 @@ class Outbox:
                 (recipient, event.leaf_index, PENDING if sealed else UNADDRESSED, now_us, sealed)
                 for event in page
                 if isinstance(event, Event)
-                for recipient, sealed in self.messages(event, since)
+                for recipient, sealed in self._messages_or_none(event, since)
             ]
-            if not self._database.write(lambda tx, a=at, z=last, r=rows: _put(tx, a, z, r)):  # type: ignore[misc]
+            if not self._database.write(lambda tx, a=at, z=last, r=rows: self._put(tx, since, a, z, r)):  # type: ignore[misc]
                 return Queued(queued, True)
             at, queued = last, queued + len(rows)
         self._forget_ids()
@@ -125,6 +129,21 @@ class Outbox:
             return since
         return self._database.write(work)
 
+    def _messages_or_none(self, event: Event, since: Mapping[str, int]) -> list[Message]:
+        """The same; an event of which no message can be made stops no other one.
+
+        Nothing is sent of it, and that is on record for everybody: `redeliver` makes up for it.
+        """
+        try:
+            return list(self.messages(event, since))
+        except ConsentKitError:
+            raise
+        except Exception as error:
+            said = "nobody can be told of the event %(event_id)s: %(error)s"
+            log(logging.ERROR, "event_untold", said, event_id=event.event_id, error=harmless(error))
+            leaf = event.leaf_index or 0
+            return [(recipient, None) for recipient, first in sorted(since.items()) if first <= leaf]
+
     def messages(self, event: Event, since: Mapping[str, int]) -> Iterator[Message]:
         """Recipients and what each is sent about a sealed event, as it is kept; None when the subject's id is gone.
 
@@ -143,6 +162,21 @@ class Outbox:
         for recipient, purposes in told.items():
             text = payload(event, subject, self._audiences.allowed(recipient, purposes, may))
             yield recipient, self._keyed.seal(text, bound_to(recipient, event.event_id))
+
+    def _put(
+        self, tx: Tx, since: Mapping[str, int], at: int, last: int, rows: Sequence[tuple[object, ...]]
+    ) -> bool:
+        """Move the follower and queue the page's messages.
+
+        False when another one has moved it, or when they were made by what is no longer published: whoever is told
+        since then would never hear of them.
+        """
+        if read_published(tx) != self._audiences.published or told_since(tx) != since:
+            return False
+        if tx.count(_MOVE, (last, sql.WEBHOOKS, at)) == 0:
+            return False
+        tx.many(_PUT, rows)
+        return True
 
     def _subject(self, bucket: int, key: bytes) -> str | None:
         """The host's id: in the mapping, or kept when an erasure hid it."""
@@ -166,11 +200,3 @@ def of_tenant(event: Event) -> bool:
 def bound_to(recipient: str, event_id: str) -> str:
     """What a sealed message is bound to."""
     return f"the message about {event_id} to {recipient}"
-
-
-def _put(tx: Tx, at: int, last: int, rows: Sequence[tuple[object, ...]]) -> bool:
-    """Move the follower and queue the page's messages; False when another one has moved it."""
-    if tx.count(_MOVE, (last, sql.WEBHOOKS, at)) == 0:
-        return False
-    tx.many(_PUT, rows)
-    return True

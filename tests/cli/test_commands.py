@@ -393,7 +393,35 @@ def test_an_export_is_read_back(app: Flask, tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (0, "1 answer recorded.\n")
     with app.app_context():
         assert kit.of("u-2").allows(key)
-    assert runner.invoke(args=["consent", "import", str(file)]).stderr == "0 answers recorded.\n"
-    for wrong in ("[]", "{", file.read_text().replace("newsletter", "nothing")):
-        file.write_text(wrong)
-        assert runner.invoke(args=["consent", "import", str(file)]).exit_code == 2
+    again = runner.invoke(args=["consent", "import", str(file)])
+    assert again.stderr == "0 answers recorded, 1 here already.\n"
+    good = file.read_text()
+    file.write_text("\ufeff" + good, "utf-8")  # as an editor on Windows writes it
+    assert runner.invoke(args=["consent", "import", str(file), "--tenant", "t"]).exit_code == 0
+    wrong = {
+        "[]": "this is no export",
+        "{": "is no export",
+        "[" * 100_000: "is no export",
+        "9" * 5000: "is no export",
+        good.replace("newsletter", "nothing"): "not published here",
+    }
+    for text, said in wrong.items():
+        file.write_text(text)
+        done = runner.invoke(args=["consent", "import", str(file)])
+        assert done.exit_code == 2
+        assert said in " ".join(done.stderr.split())
+    file.write_bytes(b"\xff\xfe")
+    assert "no export" in runner.invoke(args=["consent", "import", str(file)]).stderr
+
+
+def test_an_import_says_what_was_left_out_for_an_erasure(app: Flask, tmp_path: Path) -> None:
+    kit = app.extensions["consentkit"].kit
+    with app.app_context():
+        kit.give("u-1", "newsletter")
+    file = tmp_path / "u-1.json"
+    runner = app.test_cli_runner()
+    file.write_text(runner.invoke(args=["consent", "export", "u-1"]).stdout)
+    with app.app_context():
+        kit.erase("u-1")
+    done = runner.invoke(args=["consent", "import", str(file)])
+    assert done.stderr.splitlines()[-1] == "0 answers recorded, 1 from before an erasure."

@@ -20,7 +20,10 @@ from receiving import LOOPBACK, Receiver, in_turn, receiving, status
 
 from consentkit import ConsentKit, Party, Purpose
 from consentkit.cli import consent as commands
+from consentkit.core.catalog_rules import build
 from consentkit.core.webhooks import new_secret, secret_bytes
+from consentkit.kit import Kit
+from consentkit.runtime import Runtime
 from consentkit.testing import prepare, temporary_database
 from tests.cli.conftest import Shop
 
@@ -97,6 +100,33 @@ def test_what_waits_is_said_with_exit_status_2(host: Host, crm: Receiver) -> Non
     assert re.search(r"crm waiting 2 [\d-]+ [\d:]+ [\d-]+ [\d:]+ HTTP 503 mailer all told 0", shown)
 
 
+def test_what_is_not_queued_yet_is_said(host: Host) -> None:
+    host.consent.give("u-1", "news")
+    host.consent.ledger.seal()
+    shown = squeezed(host.run("deliver", "--status").stdout)
+    assert "crm waiting 0" in shown
+    assert "Not queued yet: 1 sealed event." in shown
+
+
+@pytest.mark.parametrize("watch", [[], ["--watch"]])
+def test_one_that_does_not_know_the_published_catalogue_ends(
+    host: Host, tmp_path: Path, crm: Receiver, watch: list[str]
+) -> None:
+    host.consent.give("u-1", "news")
+    host.run("deliver")
+    runtime = host.consent.runtime
+    newer = build(
+        purposes=[*PURPOSES, Purpose("more", title="More")], parties=runtime.catalog.parties.values()
+    )
+    other = Runtime(newer, runtime.database, key="k" * 64, log_key=None)
+    other.publish()
+    Kit(other).give("u-2", "news")
+    other.seal()
+    done = host.run("deliver", *watch)
+    assert (done.exit_code, crm.said) == (2, ["consent.given u-1"])
+    assert "start it again" in squeezed(done.stderr)
+
+
 def test_delivered_to_one_at_t_pending_at_another_since_t(host: Host, crm: Receiver) -> None:
     crm.answering = status(503)
     host.consent.give("u-1", "news")
@@ -139,6 +169,22 @@ def test_sent_once_more(host: Host, mailer: Receiver, crm: Receiver) -> None:
 def test_options_that_do_not_go_together(host: Host) -> None:
     for options in (["--subject", "u-1"], ["--to", "crm"]):
         assert host.run("deliver", *options).exit_code == 2
+
+
+def test_what_is_open_for_a_party_is_dropped_only_when_it_is_told_no_more(host: Host, crm: Receiver) -> None:
+    crm.answering = status(503)
+    host.consent.give("u-1", "news")
+    host.run("deliver")
+    assert host.run("deliver", "--drop", "crm").exit_code == 2
+    done = host.run("deliver", "--drop", "crm", "--reason", "dissolved")
+    assert (done.exit_code, "'crm' is told" in squeezed(done.stderr)) == (2, True)
+    assert host.run("deliver", "--drop", "nobody", "--reason", "dissolved").exit_code == 1
+    host.consent.runtime.database.write(
+        lambda tx: tx.run("UPDATE consentkit_recipient SET since_leaf = -1 WHERE recipient = 'crm'")
+    )
+    assert host.run("deliver", "--drop", "crm", "--reason", "dissolved").stdout == "Dropped 1 message.\n"
+    shown = squeezed(host.run("deliver", "--status", "--subject", "u-1").stdout)
+    assert re.search(r"crm consent\.given news dropped [\d-]+ [\d:]+", shown)
 
 
 def test_nobody_is_told(tmp_path: Path) -> None:

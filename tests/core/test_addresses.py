@@ -28,6 +28,7 @@ REFUSED = {
     "translated": ["64:ff9b::7f00:1", "64:ff9b::a00:1", "64:ff9b:1::1"],
     "6to4": ["2002:7f00:1::", "2002:a00:1::1", "2002:808:808::1"],
     "Teredo": ["2001:0:4136:e378:8000:63bf:3fff:fdd2"],
+    "protocol assignments": ["192.0.0.8", "192.0.0.9", "192.0.0.170", "192.88.99.1", "3fff::1"],
     "nobody's": ["100::1", "4000::1", "5f00::1"],
 }
 NAMED = [(kind, address) for kind, addresses in REFUSED.items() for address in addresses]

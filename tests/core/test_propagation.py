@@ -13,7 +13,7 @@ from consentkit.core.catalog_rules import build, definition
 from consentkit.core.propagation import RULES, Audiences, payload, rule_of, type_of
 from consentkit.core.published import Published, PurposeRelease
 from consentkit.core.record import Event, restricted_jcs
-from consentkit.core.terms import ANSWERS, GRANTING, Action, Kind
+from consentkit.core.terms import ANSWERS, GRANTING, Action, Basis, Kind
 
 PARTIES = [
     Party("mailer", name="Mailer", webhook="https://mailer.example/hook"),
@@ -138,6 +138,26 @@ class TestRecipientsThatChange:
         assert self.who.allowed("crm", told["crm"], {"news": True}) == {"news": True}
         assert self.who.allowed("crm", told["crm"], {"news": False}) == {"news": False}
         assert self.who.allowed("crm", ["gone"], {}) == {"gone": False}
+
+
+def test_an_answer_to_a_core_purpose_is_told_to_everybody_who_receives_anything() -> None:
+    """Without it all the others stop, and with it they may go on."""
+    core = Purpose("account", title="A", basis=Basis.CONTRACT, core=True, recipients=["host"])
+    what = catalogue(core, *purposes(1, ["mailer"]))
+    releases = {p.key: (PurposeRelease(p.key, 1, definition(what, p), 1),) for p in what.purposes.values()}
+    who = Audiences(what, Published({}, releases))
+    for action in (Action.WITHDRAWN, Action.GIVEN):
+        told = who.told(event(Kind.PURPOSE, action, "account", "9"))
+        hosts = {"host": ("account",)} if action is Action.WITHDRAWN else {}
+        assert told == {"mailer": ("news",), "maps": ("ads",), **hosts}
+    assert who.told(event(Kind.PURPOSE, Action.WITHDRAWN)) == {"mailer": ("news",)}
+
+
+@pytest.mark.parametrize("version", [None, "", "nine", "9" * 5000, "-1"])
+def test_a_version_that_cannot_be_read_is_told_to_those_of_all(version: str | None) -> None:
+    who = audiences(["mailer"], ["crm"])
+    for action in (Action.GIVEN, Action.WITHDRAWN):
+        assert tuple(who.told(event(Kind.PURPOSE, action, version=version))) == ("crm", "mailer")
 
 
 class TestPayload:

@@ -77,6 +77,14 @@ GARBAGE: dict[str, tuple[Answering, str]] = {
     "no http": (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "what came back is not HTTP"),
     "zeros": (raw(b"\0" * 70_000), "what came back is not HTTP"),
     "a bad status": (raw(b"HTTP/1.1 twohundred OK\r\n\r\n"), "what came back is not HTTP"),
+    "no headers": (raw(b"HTTP/1.1 200 OK\r\n"), "the answer broke off"),
+    "half of the headers": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"), "the answer broke off"),
+    "half a header": (raw(b"HTTP/1.1 200 OK\r\nContent-Le"), "the answer broke off"),
+    "only announced": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\n"), "the answer broke off"),
+    "announced for ever": (
+        raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50 + b"HTTP/1.1 200 OK\r\n\r\n"),
+        "what came back is not HTTP",
+    ),
     "endless headers": (raw(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200), "what came back is not HTTP"),
     "a huge header": (raw(b"HTTP/1.1 200 OK\r\nA: " + b"b" * 100_000), "what came back is not HTTP"),
 }
@@ -86,6 +94,18 @@ GARBAGE: dict[str, tuple[Answering, str]] = {
 def test_garbage_is_no_receipt(receiver: Receiver, what: str) -> None:
     receiver.answering, says = GARBAGE[what]
     assert send(receiver.url) == Answer(None, says)
+
+
+@pytest.mark.parametrize("code", [200, 503])
+def test_an_answer_that_is_announced_is_the_one_after_it(receiver: Receiver, code: int) -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    receiver.answering = raw(early + b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % code)
+    assert send(receiver.url).status == code
+
+
+def test_another_protocol_is_no_receipt(receiver: Receiver) -> None:
+    receiver.answering = raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")
+    assert send(receiver.url) == Answer(101, "HTTP 101")
 
 
 def half_a_header(handler: Handler) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,15 +23,19 @@ from receiving import (
 from standardwebhooks import WebhookVerificationError
 
 import consentkit
+import consentkit.kit_deliver as kit_deliver
 from consentkit import Age, ChoiceRejected, MinorRules
 from consentkit.core.catalog import Catalog, Party, Policy, PolicyVersion, Purpose
 from consentkit.core.catalog_rules import build
 from consentkit.core.propagation import payload
+from consentkit.core.record import Answer
+from consentkit.core.terms import Action, Basis, Kind
 from consentkit.core.webhooks import PAUSES_US, Webhooks, new_secret
 from consentkit.integrations import webhooks as sending
 from consentkit.kit import Kit
 from consentkit.kit_deliver import Delivered
 from consentkit.store import delivering, outbox
+from consentkit.store.lag import read_lag
 
 MINUTE_US = 60 * 1_000_000
 HOUR_US = 60 * MINUTE_US
@@ -403,6 +408,31 @@ class Delivering(Suite):
         assert drain(later).failed == {"crm": "the catalogue has no webhook for it"}
         assert [(r.key, r.waiting) for r in later.recipients()] == [("crm", 1), ("mailer", 0)]
 
+    def test_what_is_open_for_a_party_that_is_gone_can_be_dropped(
+        self, kit: Kit, another: Callable[..., Kit], crm: Receiver, clock: ShiftedClock
+    ) -> None:
+        crm.answering = in_turn(status(204), status(503))
+        kit.give("u-1", "stats")
+        kit.withdraw("u-1", "stats")
+        drain(self.sealed(kit))
+        with pytest.raises(ChoiceRejected, match="is told"):
+            kit.drop_messages("crm", "dissolved")
+        later = another(catalogue())
+        with pytest.raises(ChoiceRejected, match="short word"):
+            later.drop_messages("crm", "They are no more.")
+        with pytest.raises(LookupError):
+            later.drop_messages("nobody", "dissolved")
+        clock.shift_us += MINUTE_US
+        assert later.drop_messages("crm", "dissolved") == 1
+        told, dropped = later.deliveries(subject="u-1")
+        assert (told.status, told.error) == ("delivered", None)
+        assert (dropped.status, dropped.delivered_at, dropped.error) == ("dropped", None, "dissolved")
+        assert dropped.tried_at is not None
+        assert dropped.tried_at > dropped.since
+        assert later.recipients() == []
+        assert not rows(later, "SELECT 1 FROM consentkit_delivery WHERE subject_sealed IS NOT NULL")
+        assert drain(later).delivered == 0
+
     @pytest.mark.parametrize("drained", [True, False])
     def test_a_recipient_is_told_of_nothing_before_it_was_named(
         self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver, drained: bool
@@ -466,7 +496,107 @@ class Delivering(Suite):
         assert mailer.distinct == ["consent.given u-1", "consent.given u-2"]
         assert [m.json["data"]["allowed"] for m in crm.messages] == [{"news": True}] * 2
 
+    def test_a_catalogue_that_is_published_within_a_round_loses_nothing(
+        self,
+        kit: Kit,
+        another: Callable[..., Kit],
+        mailer: Receiver,
+        crm: Receiver,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What the round has found out is by the old catalogue, who is told by the new one it does not know."""
+        parties = [
+            Party("mailer", name="Mailer", webhook=mailer.url),
+            Party("maps", name="M", webhook=crm.url),
+        ]
+        purpose = Purpose("news", title="News", version=2, recipients=["mailer", "maps"])
+        what = catalogue(purposes=[purpose], parties=[*parties, Party("crm", name="CRM")])
+        kit.give("u-1", "news")
+        self.sealed(kit)
+        read, made = kit.runtime.reader.sealed, []
+
+        def sealed(**how: Any) -> Any:
+            if not made:
+                made.append(another(what, webhooks=webhooks(mailer=mailer, maps=crm)))
+                made[0].give("u-2", "news")
+                self.sealed(made[0])
+            return read(**how)
+
+        monkeypatch.setattr(kit.runtime.reader, "sealed", sealed)
+        done = kit.deliver()
+        assert (done.queued, done.more) == (0, True)
+        assert kit.deliver().outdated
+        drain(made[0])
+        assert mailer.distinct == ["consent.given u-1", "consent.given u-2"]
+        assert crm.about("u-2") == ["consent.given u-2"]
+
+    def test_what_is_sealed_and_not_queued_is_counted(self, kit: Kit, clock: ShiftedClock) -> None:
+        assert [r.unqueued for r in kit.recipients()] == [0, 0]
+        kit.give("u-1", "news")
+        clock.shift_us += MINUTE_US
+        kit.give("u-2", "news")
+        self.sealed(kit)
+        assert [(r.waiting, r.unqueued) for r in kit.recipients()] == [(0, 2), (0, 2)]
+        lag = kit.runtime.database.read(read_lag)
+        assert lag.unqueued == 2
+        assert clock.now() - (lag.unqueued_since_us or 0) >= MINUTE_US
+        drain(kit)
+        assert [r.unqueued for r in kit.recipients()] == [0, 0]
+
+    def test_a_message_waits_since_its_event_was_recorded(
+        self, kit: Kit, clock: ShiftedClock, mailer: Receiver
+    ) -> None:
+        kit.give("u-1", "news")
+        drain(self.sealed(kit))
+        told = kit.ledger.of_subject("u-1")[0]
+        mailer.answering = status(503)
+        kit.give("u-2", "news")
+        self.sealed(kit)
+        clock.shift_us += HOUR_US
+        drain(kit)
+        clock.shift_us += MINUTE_US
+        kit.redeliver(told.event_id, "mailer")  # the first leaf, and the last to be queued
+        since = kit.runtime.database.read(read_lag).undelivered_since_us["mailer"]
+        assert clock.now() - since >= HOUR_US + MINUTE_US
+
+    def test_an_event_that_cannot_be_told_stops_no_other(self, kit: Kit, mailer: Receiver) -> None:
+        strange = Answer(Kind.PURPOSE, "news", Action.WITHDRAWN, "9" * 5000, 1, method="code")
+        kit.runtime.writer.append("", "u-1", [strange])
+        kit.runtime.writer.append("", "u-2", [replace(strange, extra=(("subject_key", "?"),))])
+        kit.give("u-3", "news")
+        drain(self.sealed(kit))
+        assert mailer.said == ["consent.withdrawn u-1", "consent.given u-3"]
+        assert [d.status for d in kit.deliveries(subject="u-2")] == ["unaddressed"] * 2
+
+    def test_a_core_purpose_is_told_to_those_whose_purposes_stop(
+        self, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
+    ) -> None:
+        core = Purpose("account", title="Account", basis=Basis.CONTRACT, core=True)
+        kit = another(
+            catalogue(mailer.url, crm.url, purposes=[core, Purpose("news", title="N", recipients=["mailer"])])
+        )
+        kit.give("u-1", "news")
+        kit.withdraw("u-1", "account")
+        drain(self.sealed(kit))
+        kit.give("u-1", "account")
+        drain(self.sealed(kit))
+        said = [(m.json["data"]["item"], m.json["data"]["allowed"]["news"]) for m in mailer.messages]
+        assert said[1:] == [("account", False), ("account", True)]
+        assert crm.said == []
+
     # ------------------------------------------------------------ several deliverers
+
+    def test_more_recipients_than_threads_take_turns(
+        self, kit: Kit, mailer: Receiver, crm: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kit_deliver, "AT_ONCE", 1)
+        for number in range(4):
+            kit.give(f"u-{number}", "news")
+        turns: list[str] = []
+        for name, receiver in (("mailer", mailer), ("crm", crm)):
+            receiver.answering = lambda handler, name=name: (turns.append(name), handler.answer(204))  # type: ignore[misc]
+        drain(self.sealed(kit))
+        assert turns == ["crm", "mailer"] * 4
 
     def test_two_deliverers_at_once_send_everything_once(
         self, kit: Kit, another: Callable[..., Kit], mailer: Receiver, crm: Receiver
