@@ -45,6 +45,11 @@ def _audiences(dialect: Dialect) -> Iterator[str]:
     yield from _made_in(4, dialect)
 
 
+def _erasures(dialect: Dialect) -> Iterator[str]:
+    """An index of the erased ids that are not hidden yet: audiences ask for them each time."""
+    yield from _made_in(5, dialect)
+
+
 def _made_in(step: int, dialect: Dialect) -> Iterator[str]:
     """What `store.tables` says is made in a step: tables, columns of older tables, indexes."""
     for table in metadata.sorted_tables:
@@ -204,6 +209,7 @@ STEPS: Mapping[int, Callable[[Dialect], Iterator[str]]] = {
     2: _deliveries,
     3: _invitations,
     4: _audiences,
+    5: _erasures,
 }
 """What each step runs. A step that was released is never changed: add the next number below."""
 

@@ -59,6 +59,13 @@ subject = _table(
         sqlite_where=sa.text("salt IS NULL"),
         info=since(4),
     ),
+    sa.Index(
+        PREFIX + "subject_to_hide",
+        *("bucket", "tenant", "subject"),
+        postgresql_where=sa.text("erased_us IS NOT NULL AND salt IS NOT NULL"),
+        sqlite_where=sa.text("erased_us IS NOT NULL AND salt IS NOT NULL"),
+        info=since(5),
+    ),
 )
 
 event = _table(

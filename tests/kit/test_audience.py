@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,10 +45,21 @@ def audience(kit: Kit, item: str, **asked: Any) -> list[Any]:
 def rows_of(kit: Kit, kind: Any, ids: list[Any]) -> sa.Table:
     """A table of the host's with these ids."""
     table = sa.Table(f"host_{uuid.uuid4().hex[:8]}", sa.MetaData(), sa.Column("id", kind))
-    with kit.runtime.database.engine.begin() as connection:
+    with transaction(kit) as connection:
         table.create(connection)
         connection.execute(table.insert(), [{"id": each} for each in ids])
     return table
+
+
+@contextmanager
+def transaction(kit: Kit) -> Iterator[sa.Connection]:
+    """One for all of it: our own engine for SQLite is in autocommit, where each row would wait for the disk."""
+    with kit.runtime.database.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("COMMIT")
 
 
 class AskingSuite(Suite):
@@ -211,7 +223,7 @@ class SilenceSuite(Suite):
             }
             for n, each in enumerate(ids)
         ]
-        with kit.runtime.database.engine.begin() as connection:
+        with transaction(kit) as connection:
             connection.execute(metadata.tables["consentkit_subject"].insert(), gone)
         people = rows_of(kit, sa.Text, [*ids, "u-2"])
         assert self.both(kit, people.c.id) == ["u-2"]

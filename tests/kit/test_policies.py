@@ -16,6 +16,7 @@ from consentkit.core.catalog import Bundle, Catalog, Policy, PolicyVersion, Purp
 from consentkit.core.catalog_rules import build
 from consentkit.core.errors import CatalogError, ChoiceRejected
 from consentkit.core.policy_rules import MAX_TEXT_BYTES
+from consentkit.core.rulebook import Rulebook
 from consentkit.core.terms import Reason
 from consentkit.core.times import from_us
 from consentkit.kit import Kit
@@ -260,15 +261,16 @@ class Policies(Suite):
         """However many moments are asked about, there are as many books of rules as changes of versions."""
         now, coming = datetime.now(UTC), two(effective=soon(3))
         self.publish(kit, ONE, coming)
-        rules = {
-            id(kit.runtime.rules(int((now - timedelta(days=d)).timestamp() * 1e6))) for d in range(1, 30)
-        }
-        assert len(rules) == 1
+
+        def then(days: float) -> Rulebook:
+            return kit.runtime.past_rules(int((now + timedelta(days=days)).timestamp() * 1e6), "terms")
+
+        assert len({id(then(-days)) for days in range(1, 30)}) == 1
         clock.shift_us += 9 * DAY_US
-        books = [kit.runtime.rules(int((now + timedelta(days=d)).timestamp() * 1e6)) for d in (1, 2, 4, 5)]
+        books = [then(days) for days in (1, 2, 4, 5)]
         assert books[0] is books[1] is not books[2] is books[3]
         self.publish(kit, ONE, coming, two(version="3"))
-        assert kit.runtime.rules(int(now.timestamp() * 1e6)).published is kit.runtime.published
+        assert then(0).published is kit.runtime.published
 
 
 class TestSqlite(OnSqlite, Policies): ...
