@@ -154,8 +154,8 @@ def _erased(runtime: Runtime, question: Question, ids: Ids) -> list[str]:
     And whoever is about to be hidden: a purge may do it before the statement is executed for which this is asked.
     """
     database, tenant = runtime.database, question.tenant
-    soon = list(store.stream(database, store.to_hide(tenant)))
-    hidden = set(store.stream(database, store.hidden(tenant)))
+    soon = list(store.stream(database, store.to_hide(question)))
+    hidden = set(store.stream(database, store.hidden(question)))
     if not hidden:
         return soon
     unknown = store.stream(database, store.strangers(question, ids, lambda each: sa.true()))

@@ -25,6 +25,7 @@ from consentkit.core.record import bucket_of
 from consentkit.kit import Kit
 from consentkit.kit_facts import FactSources
 from consentkit.runtime import Runtime
+from consentkit.store import audience as store
 from consentkit.store.database import Database
 from consentkit.store.tables import metadata
 
@@ -533,6 +534,18 @@ class TestHostOnSqlite(OnSqlite, HostSuite):
         assert any(
             "SEARCH consentkit_subject" in step and "INDEX consentkit_subject_of_key" in step for step in plan
         )
+
+    def test_erased_ones_are_found_by_small_indexes(self, kit: Kit) -> None:
+        question, _ = kit._question("account", "", "")
+        plans = []
+        with kit.runtime.database.engine.connect() as connection:
+            for statement in (store.hidden(question), store.to_hide(question)):
+                query = statement.compile(connection, compile_kwargs={"literal_binds": True})
+                plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
+        assert [plan.split(" INDEX ")[1] for plan in plans] == [
+            "consentkit_subject_hidden",
+            "consentkit_subject_to_hide",
+        ]
 
 
 class TestHostOnPostgresql(OnPostgresql, HostSuite):
