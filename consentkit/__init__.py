@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from consentkit.core.errors import NotAttested as NotAttested
     from consentkit.core.errors import NotForChildren as NotForChildren
     from consentkit.core.errors import NoticeOutdated as NoticeOutdated
+    from consentkit.core.errors import NotSetUp as NotSetUp
     from consentkit.core.errors import SchemaOutdated as SchemaOutdated
     from consentkit.core.errors import SeparateConsentNeeded as SeparateConsentNeeded
     from consentkit.core.errors import StoreUnavailable as StoreUnavailable
@@ -81,7 +82,7 @@ _WHERE = {
     "consentkit.core.errors": (
         "AcceptanceMissing AgeNeeded AskedTooOften AssuranceTooLow CatalogError ChoiceRejected "
         "ConsentKitError ConsentMissing GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken "
-        "MessageNotSent NotARecipient NotAttested NotForChildren NoticeOutdated SchemaOutdated "
+        "MessageNotSent NotARecipient NotAttested NotForChildren NotSetUp NoticeOutdated SchemaOutdated "
         "SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose VerifierFailed"
     ),
     "consentkit.core.gate": "Decision",
