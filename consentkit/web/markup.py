@@ -14,7 +14,7 @@ from markupsafe import Markup
 from consentkit.core.announcing import Announcement
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
-from consentkit.core.texts import direction, texts
+from consentkit.core.texts import direction, for_people, texts
 from consentkit.web import announcements, asking, assets
 from consentkit.web.gated_tags import (
     attributes,
@@ -97,7 +97,7 @@ def _banner(state: State, locale: str, position: str) -> dict[str, object]:
         "notice": notice.data,
         "digest": notice.digest,
         "action": url_for("consentkit.preferences"),
-        "t": notice.data["texts"],
+        "t": texts(locale),
         "position": position,
         "gpc": any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
     }
@@ -173,6 +173,7 @@ functions: dict[str, Callable[..., Any]] = {
     "consent_announcements": consent_announcements,
     "consent_asset": assets.url,
     "consent_banner": consent_banner,
+    "consent_duration": for_people,
     "consent_embed": consent_embed,
     "consent_head": consent_head,
     "consent_link": consent_link,

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from consentkit import ConsentKit, Policy, PolicyVersion
+from consentkit import ConsentKit, Cookie, Policy, PolicyVersion, Purpose
 from consentkit.verify import verify
-from tests.web.conftest import make_kit, policies
+from tests.web.conftest import PURPOSES, make_kit, policies
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 HTML = {"Accept": "text/html", **SAME}
@@ -56,6 +56,28 @@ def _boxes(page: str) -> list[tuple[str, str, str]]:
         if name and value:
             found.append((name[1], value[1], tag))
     return found
+
+
+def test_people_read_durations_in_their_language(app_of: Callable[..., Flask]) -> None:
+    cookies = [Cookie("_a", duration="P2Y"), Cookie("_b", duration="until you leave")]
+    kept = Purpose(
+        "analytics",
+        title="Statistics",
+        category="analytics",
+        valid_for="P6M",
+        retention="P13M",
+        cookies=cookies,
+    )
+    kit = make_kit(purposes=[*PURPOSES, kept])
+    browser = app_of(kit).test_client()
+    for page in ("/", "/consent"):
+        shown = browser.get(page).text
+        for said in ("13 months", "6 months", "(2 years)", "(until you leave)"):
+            assert said in shown
+        assert "P13M" not in shown
+    assert "13 Monate" in (german := browser.get("/consent?locale=de").text)
+    assert "6 Monaten" in german
+    assert '"retention":"P13M"' in kit.notice("de").body
 
 
 def test_the_policy_page_renders_markdown_without_raw_html(app_of: Callable[..., Flask]) -> None:
