@@ -10,8 +10,9 @@ from typing import Any
 
 from flask import Response, make_response, url_for
 
-from consentkit.core.catalog import Cookie, Party, Purpose
+from consentkit.core.catalog import Catalog, Cookie, Party, Purpose
 from consentkit.core.published import PolicyRelease
+from consentkit.core.texts import texts
 from consentkit.core.times import rfc3339
 from consentkit.web.api_request import Call, Refused, json_answer, query
 from consentkit.web.api_schemas import DIGEST
@@ -35,8 +36,8 @@ def catalog(call: Call) -> Response:
             "categories": [
                 {
                     "key": c.key,
-                    "title": _text(c.title),
-                    "description": _text(c.description),
+                    "title": _text(c.title) or _built_in(shown, f"category.{c.key}.title") or c.key,
+                    "description": _text(c.description) or _built_in(shown, f"category.{c.key}.description"),
                     "regime": c.regime.value if c.regime is not None else None,
                     "purposes": [p.key for p in shown.in_category(c.key)],
                 }
@@ -108,6 +109,11 @@ def _for_people(media_type: str, content: str) -> bool:
 
 def _text(text: object) -> object:
     return text if isinstance(text, str) else dict(text)  # type: ignore[call-overload]
+
+
+def _built_in(shown: Catalog, name: str) -> dict[str, str] | str:
+    """What people read where the catalogue says nothing, by locale; an empty text where nothing is built in."""
+    return {locale: texts(locale)[name] for locale in shown.locales} if name in texts("en") else ""
 
 
 def _purpose(purpose: Purpose) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from consentkit import Age, ConsentKit, MinorRules, Party, Purpose, consent_recorded
+from consentkit import Age, Category, ConsentKit, MinorRules, Party, Purpose, consent_recorded
 from consentkit.core.catalog_rules import canonical
 from tests.web.api_caller import Caller
 from tests.web.conftest import PURPOSES, make_kit, policies
@@ -269,6 +269,15 @@ def test_the_catalogue_names_its_notices_and_no_secret(app_of: Callable[..., Fla
     with api.app.app_context():
         assert kit.document(hidden) is not None
     assert api.get(f"/documents/{hidden}").status_code == 404
+
+
+def test_the_catalogue_calls_categories_as_people_read_them(app_of: Callable[..., Flask]) -> None:
+    kit = make_kit(categories=[Category("embeds", title={"en": "Embeds"}), Category("own", title="Own")])
+    listed = Caller(app_of(kit), kit).get("/catalog").json["categories"]
+    titles = {category["key"]: category["title"] for category in listed}
+    assert titles["analytics"] == {"en": "Statistics", "de": "Statistik"}
+    assert (titles["embeds"], titles["own"]) == ({"en": "Embeds"}, "Own")
+    assert {category["key"]: category["description"] for category in listed}["own"] == ""
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "x", "%00", "A" * 64])
