@@ -120,6 +120,28 @@ def form_of(app: Flask, key: str, **changed: object) -> dict[str, object]:
     return {"decision": "accept", "method": "tick", "agree": "1", "notice": notices, **changed}
 
 
+def test_a_page_at_an_address_of_the_host_is_in_the_browsers_language(app: Flask, kit: ConsentKit) -> None:
+    browser = app.test_client()
+    browser.post("/consent", data={"decision": "reject-all"}, headers=SAME)
+    german = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5", **HTML}
+    refused = browser.get("/letters", headers=german)
+    assert (refused.status_code, '<html lang="de"' in refused.text) == (403, True)
+    kit.locale_loader(lambda: "en")
+    assert '<html lang="en"' in browser.get("/letters", headers=german).text
+
+
+def test_of_a_bundle_only_what_was_declined_is_said_to_be(app: Flask, kit: ConsentKit) -> None:
+    browser = app.test_client()
+    browser.post("/login", data={"user": "u-1"})
+    kit.accept("u-1", "privacy")
+    kit.decline("u-1", "terms")
+    page = browser.get("/consent/accept/sign_up").text
+    assert "You have declined" not in page
+    assert page.count("· declined") == 1
+    kit.decline("u-1", "privacy")
+    assert "You have declined" in browser.get("/consent/accept/sign_up").text
+
+
 def test_a_bundle_is_accepted_in_one_act_with_one_event_each(app: Flask, kit: ConsentKit) -> None:
     client = app.test_client()
     answer = client.post("/consent/accept/sign_up", data=form_of(app, "sign_up"), headers=SAME)
