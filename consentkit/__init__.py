@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from consentkit.core.catalog import PolicyVersion as PolicyVersion
     from consentkit.core.catalog import Purpose as Purpose
     from consentkit.core.catalog import Site as Site
+    from consentkit.core.catalog_rules import build as build
     from consentkit.core.errors import AcceptanceMissing as AcceptanceMissing
     from consentkit.core.errors import AgeNeeded as AgeNeeded
     from consentkit.core.errors import AskedTooOften as AskedTooOften
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from consentkit.core.verification import GuardianMethod as GuardianMethod
     from consentkit.core.verification import VerificationResult as VerificationResult
     from consentkit.core.verification import Verifier as Verifier
+    from consentkit.core.webhooks import new_secret as new_secret
     from consentkit.extension import ConsentKit as ConsentKit
     from consentkit.kit import open_kit as open  # noqa: F401
     from consentkit.kit_deliveries import Delivery as Delivery
@@ -79,6 +81,7 @@ _WHERE = {
     "consentkit.core.catalog": (
         "Bundle Category Controller Cookie ExceptionGround MinorRules Party Policy PolicyVersion Purpose Site"
     ),
+    "consentkit.core.catalog_rules": "build",
     "consentkit.core.errors": (
         "AcceptanceMissing AgeNeeded AskedTooOften AssuranceTooLow CatalogError ChoiceRejected "
         "ConsentKitError ConsentMissing GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken "
@@ -92,6 +95,7 @@ _WHERE = {
     "consentkit.core.record": "Event",
     "consentkit.core.terms": "Action Reason Status",
     "consentkit.core.verification": "GuardianCheck GuardianMethod VerificationResult Verifier",
+    "consentkit.core.webhooks": "new_secret",
     "consentkit.extension": "ConsentKit",
     "consentkit.kit": "open",
     "consentkit.kit_deliveries": "Delivery",
