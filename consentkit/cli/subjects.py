@@ -95,7 +95,8 @@ def withdraw(
             how = {"tenant": tenant, "actor": actor, "method": method, "scope": scope}
             events += _withdrawn(kit, subject, keys, how)
     if not events:
-        click.echo("Nothing to withdraw: the catalogue has no purpose that rests on consent.")
+        what = "the catalogue" if everything else "what is named"
+        click.echo(f"Nothing to withdraw: {what} has no purpose that rests on consent.")
     elif state.key is None:
         note(f"Note: the ledger did not know the subject {printable(subject)!r}; it does now.")
     for e in events:
