@@ -16,7 +16,8 @@ from consentkit.core.texts import texts
 from consentkit.core.times import rfc3339
 from consentkit.web.api_request import Call, Refused, json_answer, query
 from consentkit.web.api_schemas import DIGEST
-from consentkit.web.state import BLUEPRINT
+from consentkit.web.own_cookies import own_cookies
+from consentkit.web.state import BLUEPRINT, current_state
 
 OPENAPI = Path(__file__).parent.parent / "static" / "openapi.json"
 
@@ -45,6 +46,16 @@ def catalog(call: Call) -> Response:
             ],
             "purposes": [_purpose(p) for p in shown.purposes.values()],
             "parties": [_party(p) for p in shown.parties.values()],
+            "own_cookies": [
+                {
+                    "name": cookie.name,
+                    "description": {
+                        locale: texts(locale)[f"cookie.{cookie.what}"] for locale in shown.locales
+                    },
+                    "duration": cookie.lasts,
+                }
+                for cookie in own_cookies(current_state())
+            ],
             "policies": list(shown.policies),
             "bundles": [{"key": b.key, "policies": list(b.policies)} for b in shown.bundles.values()],
         }

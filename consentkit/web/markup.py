@@ -15,7 +15,7 @@ from consentkit.core.announcing import Announcement
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
 from consentkit.core.texts import direction, for_people, texts
-from consentkit.web import announcements, asking, assets
+from consentkit.web import announcements, asking, assets, own_cookies
 from consentkit.web.gated_tags import (
     attributes,
     consent_embed,
@@ -86,12 +86,15 @@ def consent_banner(position: str = "bottom") -> Markup:
     if not catalog.choices and not catalog.apart:
         return Markup("")
     locale = state.locale()
+    own = own_cookies.own_cookies(state)
     return state.rendered.template(
-        "banner.html", (locale, position), lambda: _banner(state, locale, position)
+        "banner.html", (locale, position, own), lambda: _banner(state, locale, position, own)
     )
 
 
-def _banner(state: State, locale: str, position: str) -> dict[str, object]:
+def _banner(
+    state: State, locale: str, position: str, own: Sequence[own_cookies.OwnCookie]
+) -> dict[str, object]:
     catalog, notice = state.kit.catalog, state.kit.notice(locale)
     return {
         "notice": notice.data,
@@ -99,6 +102,7 @@ def _banner(state: State, locale: str, position: str) -> dict[str, object]:
         "action": url_for("consentkit.preferences"),
         "t": texts(locale),
         "position": position,
+        "own_cookies": own_cookies.for_readers(own, locale),
         "gpc": any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
     }
 

@@ -262,6 +262,10 @@ def test_the_catalogue_names_its_notices_and_no_secret(app_of: Callable[..., Fla
     shown = api.get("/catalog")
     assert [p["key"] for p in shown.json["purposes"]][:2] == ["newsletter", "statistics"]
     assert shown.json["purposes"][1]["cookies"][0]["name"] == "_tally*"
+    own = {cookie["name"]: cookie for cookie in shown.json["own_cookies"]}
+    assert list(own) == ["consent", "consent_hint", "consent_seen"]
+    assert own["consent"]["duration"] == "P180D"
+    assert set(own["consent"]["description"]) == {"en", "de"}
     assert "s3cret" not in shown.text
     notice = shown.json["notices"]["de"]
     assert hashlib.sha256(api.get(f"/documents/{notice}").data).hexdigest() == notice

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from consentkit import ConsentKit, Cookie, Policy, PolicyVersion, Purpose
+from consentkit import ConsentKit, Cookie, MinorRules, Policy, PolicyVersion, Purpose
 from consentkit.verify import verify
 from tests.web.conftest import PURPOSES, make_kit, policies
 
@@ -140,6 +140,33 @@ def test_of_a_bundle_only_what_was_declined_is_said_to_be(app: Flask, kit: Conse
     assert page.count("· declined") == 1
     kit.decline("u-1", "privacy")
     assert "You have declined" in browser.get("/consent/accept/sign_up").text
+
+
+def test_own_cookies_are_listed_under_necessary(app: Flask, kit: ConsentKit) -> None:
+    browser = app.test_client()
+    for page in ("/", "/consent"):
+        shown = browser.get(page).text
+        for name in ("consent", "consent_hint", "consent_seen"):
+            assert shown.count(f"<code>{name}</code>") == 1
+        assert "consent_age" not in shown
+        secure = browser.get(page, base_url="https://localhost").text
+        assert "<code>__Host-consent</code>" in secure
+        assert "<code>consent</code>" not in secure
+    assert "Erkennt diesen Browser wieder" in browser.get("/consent?locale=de").text
+    assert "(180 Tage)" in browser.get("/consent?locale=de").text
+    assert "consent_hint" not in kit.notice("en").body
+
+
+def test_own_cookies_that_the_catalogue_declares_are_not_listed_twice(app_of: Callable[..., Flask]) -> None:
+    declared = Purpose(
+        "session", title="S", category="necessary", basis="contract", cookies=[Cookie("consent_*")]
+    )
+    rules = MinorRules(unknown_age="ask")
+    shown = app_of(make_kit(purposes=[*PURPOSES, declared], minors=rules)).test_client().get("/consent").text
+    assert "<code>consent_*</code>" in shown
+    assert "<code>consent_hint</code>" not in shown
+    assert "<code>consent_age</code>" not in shown
+    assert "<code>consent</code>" in shown
 
 
 def test_a_bundle_is_accepted_in_one_act_with_one_event_each(app: Flask, kit: ConsentKit) -> None:
