@@ -249,17 +249,14 @@ class Catalog:
         """The purpose of that key, with or without the prefix `purpose:`. Raises UnknownPurpose."""
         found = self.purposes.get(key.removeprefix("purpose:"))
         if found is None:
-            raise UnknownPurpose(
-                f"there is no purpose {key!r}",
-                mend=self._known("purposes", "categories", "policies", "bundles"),
-            )
+            raise UnknownPurpose(f"there is no purpose {key!r}", mend=self._known())
         return found
 
     def policy(self, key: str) -> Policy:
         """The policy of that key. Raises UnknownPolicy."""
         found = self.policies.get(key)
         if found is None:
-            raise UnknownPolicy(f"there is no policy {key!r}", mend=self._known("policies", "bundles"))
+            raise UnknownPolicy(f"there is no policy {key!r}", mend=self._known(("policies", "bundles")))
         return found
 
     def policies_of(self, key: str) -> tuple[Policy, ...]:
@@ -338,7 +335,7 @@ class Catalog:
         """The site's locales, the default one first."""
         return tuple(dict.fromkeys((self.site.default_locale, *self.site.locales)))
 
-    def _known(self, *kinds: str) -> str:
+    def _known(self, kinds: Sequence[str] = ("purposes", "categories", "policies", "bundles")) -> str:
         """The keys that could have been meant, by kind."""
         found = [f"{kind}: {', '.join(sorted(keys))}" for kind in kinds if (keys := getattr(self, kind))]
         return f"Known {'; '.join(found)}" if found else f"The catalogue has no {kinds[0]}"
