@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from consentkit.core.catalog import PolicyVersion as PolicyVersion
     from consentkit.core.catalog import Purpose as Purpose
     from consentkit.core.catalog import Site as Site
+    from consentkit.core.catalog_rules import build as build
     from consentkit.core.errors import AcceptanceMissing as AcceptanceMissing
     from consentkit.core.errors import AgeNeeded as AgeNeeded
     from consentkit.core.errors import AskedTooOften as AskedTooOften
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from consentkit.core.errors import NotAttested as NotAttested
     from consentkit.core.errors import NotForChildren as NotForChildren
     from consentkit.core.errors import NoticeOutdated as NoticeOutdated
+    from consentkit.core.errors import NotSetUp as NotSetUp
     from consentkit.core.errors import SchemaOutdated as SchemaOutdated
     from consentkit.core.errors import SeparateConsentNeeded as SeparateConsentNeeded
     from consentkit.core.errors import StoreUnavailable as StoreUnavailable
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from consentkit.core.verification import GuardianMethod as GuardianMethod
     from consentkit.core.verification import VerificationResult as VerificationResult
     from consentkit.core.verification import Verifier as Verifier
+    from consentkit.core.webhooks import new_secret as new_secret
     from consentkit.extension import ConsentKit as ConsentKit
     from consentkit.kit import open_kit as open  # noqa: F401
     from consentkit.kit_deliveries import Delivery as Delivery
@@ -78,10 +81,11 @@ _WHERE = {
     "consentkit.core.catalog": (
         "Bundle Category Controller Cookie ExceptionGround MinorRules Party Policy PolicyVersion Purpose Site"
     ),
+    "consentkit.core.catalog_rules": "build",
     "consentkit.core.errors": (
         "AcceptanceMissing AgeNeeded AskedTooOften AssuranceTooLow CatalogError ChoiceRejected "
         "ConsentKitError ConsentMissing GateUnavailable GuardianNeeded GuardianNotNeeded LedgerBroken "
-        "MessageNotSent NotARecipient NotAttested NotForChildren NoticeOutdated SchemaOutdated "
+        "MessageNotSent NotARecipient NotAttested NotForChildren NotSetUp NoticeOutdated SchemaOutdated "
         "SeparateConsentNeeded StoreUnavailable TokenInvalid UnknownPolicy UnknownPurpose VerifierFailed"
     ),
     "consentkit.core.gate": "Decision",
@@ -91,6 +95,7 @@ _WHERE = {
     "consentkit.core.record": "Event",
     "consentkit.core.terms": "Action Reason Status",
     "consentkit.core.verification": "GuardianCheck GuardianMethod VerificationResult Verifier",
+    "consentkit.core.webhooks": "new_secret",
     "consentkit.extension": "ConsentKit",
     "consentkit.kit": "open",
     "consentkit.kit_deliveries": "Delivery",

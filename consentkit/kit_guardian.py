@@ -50,7 +50,7 @@ class GuardianVerbs(PolicyVerbs):
         `contact`: an e-mail address or a telephone number, kept encrypted until it is answered or over. `child`: how
         the page calls the child. The same happens for known and unknown contacts. Returns the invitation's id.
         Raises GuardianNotNeeded, AssuranceTooLow, AskedTooOften, ChoiceRejected, MessageNotSent, UnknownPurpose,
-        StoreUnavailable, ConsentKitError for a set-up that cannot work, ValueError.
+        StoreUnavailable, NotSetUp, ValueError.
         """
         refuse_visitor(subject)
         office = Invitations(self, self.guardian)
@@ -70,7 +70,7 @@ class GuardianVerbs(PolicyVerbs):
         """Send a guardian a fresh link to the own page: see, change, withdraw, export.
 
         Nothing is returned, and nothing is sent to a contact that has not answered for this child. A message that
-        cannot be sent is logged. Raises StoreUnavailable, ConsentKitError, ValueError.
+        cannot be sent is logged. Raises StoreUnavailable, NotSetUp, ValueError.
         """
         refuse_visitor(subject)
         office = Invitations(self, self.guardian)
@@ -107,8 +107,8 @@ class GuardianVerbs(PolicyVerbs):
     def tend_invitations(self) -> Tended:
         """Send the second messages that are due, forget the contacts of invitations that are over.
 
-        `flask consent invitations` does this; run it by cron. Raises StoreUnavailable, ConsentKitError where there is
-        no guardian_mailer.
+        `flask consent invitations` does this; run it by cron. Raises StoreUnavailable, NotSetUp where there is no
+        guardian_mailer.
         """
         self.runtime.ensure()
         return Tending(self, self.guardian).tend()

@@ -30,6 +30,7 @@ from consentkit.kit_subject import SubjectVerbs
 from consentkit.logs import harmless, log
 from consentkit.signals import delete_required, tell
 from consentkit.store.database import Tx
+from consentkit.store.journal import line_of
 from consentkit.store.learning import learn
 from consentkit.store.sweeping import Child, child, had_before, record, start_over
 
@@ -182,7 +183,7 @@ class MinorVerbs(SubjectVerbs):
         )
         events = self._sealed_first(again)
         if self.runtime.journal is not None:
-            self.runtime.journal.add([e for e in events if e.action == Action.ERASED], "destroy")
+            self.runtime.journal.add(line_of(e, "destroy") for e in events if e.action == Action.ERASED)
         return events
 
     def _tell_to_delete(self, tenant: str, subject: str, event: Event) -> None:

@@ -18,7 +18,7 @@ from consentkit.core.times import Duration
 from consentkit.kit_record import Recorder, refuse_visitor
 from consentkit.logs import log
 from consentkit.store.erasing import MARK, MODES, Unsealed, erase, hide_overdue
-from consentkit.store.journal import missing
+from consentkit.store.journal import line_of, missing, unlisted
 from consentkit.store.renaming import rename
 from consentkit.store.retention import purge_superseded
 from consentkit.store.visitors import erase_old_visitors
@@ -44,6 +44,7 @@ class SubjectVerbs(Recorder):
 
         `mode="unlink"`: the events stay as pseudonymous proof, those with a scope are destroyed. `"destroy"`:
         all are, and the record of erasure lists their places in the tree. What is destroyed is sealed first.
+        With `connection=` it is not in the erasure journal until `complete_journal`, or `flask consent purge`.
         Where nothing is left to do: an empty list. Raises ChoiceRejected for another mode or reason,
         Unsealed with `connection=` when something has to be sealed first, StoreUnavailable, ValueError.
         """
@@ -55,7 +56,7 @@ class SubjectVerbs(Recorder):
         self.runtime.ensure()
         events = self._erase(subject, reason, mode, tenant or "", connection)
         if self.runtime.journal is not None and connection is None:
-            self.runtime.journal.add(events, mode)
+            self.runtime.journal.add(line_of(event, mode) for event in events)
         if events and connection is None:
             log(
                 logging.INFO, "erased", "a subject was erased: %(mode)s, %(reason)s", mode=mode, reason=reason
@@ -117,6 +118,18 @@ class SubjectVerbs(Recorder):
         if gone:
             log(logging.INFO, "visitors_erased", "erased %(count)d visitors", count=gone)
         return gone
+
+    def complete_journal(self) -> int:
+        """Enter what the erasure journal lacks: erasures of a transaction of yours, or while it could not be written.
+
+        `flask consent purge` does this. Returns how many. Raises StoreUnavailable, ConsentKitError for the file.
+        """
+        self.runtime.ensure()
+        journal = self.runtime.journal
+        lacking = unlisted(self.runtime.database, journal) if journal is not None else []
+        if journal is not None:
+            journal.add(lacking)
+        return len(lacking)
 
     def reapply_erasures(self) -> int:
         """Erase again what the journal lists and the database has forgotten (a restored backup); how many.

@@ -44,7 +44,7 @@ def unanswered(error: Exception) -> None:
 def harmless(error: BaseException) -> str:
     """What may be said about an error: our own words, or of a driver's error its class and code.
 
-    A driver's message may quote a row. Only an OperationalError is about the server, and its first line is kept.
+    A driver's message may quote a row. Only an OperationalError is about the server: its first line says which.
     """
     cause = error.__cause__ if isinstance(error, ConsentKitError) else error
     if cause is None:

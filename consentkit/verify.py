@@ -42,10 +42,10 @@ class Verified:
 def verify(proof: str, key: str, origin: str | None = None) -> Verified:
     """Check a proof text against the log's public key, and its origin when it is known.
 
-    Raises ProofInvalid when it does not hold (Unreadable when it is none), KeyInvalid for a text that is not a
-    public key.
+    The key may stand as `flask consent log-key` prints it. Raises ProofInvalid when it does not hold (Unreadable
+    when it is none), KeyInvalid for a text that is not a public key.
     """
-    verifier = VerifierKey.parse(key.strip())
+    verifier = VerifierKey.parse(key.strip().removeprefix("public key: "))
     try:
         parsed = TlogProof.parse(proof)
         extra = json.loads(parsed.extra)

@@ -214,6 +214,18 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_command_that_is_none(path: Path) -> None:
+    """Also in blocks that are not run: a Procfile, a unit, a line of cron."""
+    said = set(re.findall(r"flask consent ([a-z][a-z-]*)", path.read_text("utf-8")))
+    assert said - {command.split()[2] for command in commands_of(commands)} == set()
+
+
+def test_the_deployment_shows_every_setting() -> None:
+    keys = [f"FLASK_{PREFIX}{field.name.upper()}=" for field in fields(Settings)]
+    assert [key for key in keys if key not in page("deployment.md")] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     text = re.sub(r"^```.*?^```|`[^`\n]+`", "", path.read_text("utf-8"), flags=re.M | re.S)
     dead = []

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -196,6 +197,26 @@ def test_the_wheel_holds_the_whole_package(tmp_path: Path) -> None:
     assert "consentkit/py.typed" in inside
     assert "\nSummary: Flask extension for " in metadata
     assert "\nClassifier: Framework :: Flask\n" in metadata
+
+
+def test_the_sdist_holds_what_its_pages_and_tests_need(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--sdist",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (packed,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    linked = set(re.findall(r"\]\(([\w./-]+)\)", (ROOT / "README.md").read_text("utf-8")))
+    assert {link for link in linked if not any(name.startswith(link) for name in inside)} == set()
+    assert {"conftest.py", "CHANGELOG.md", "docs/quickstart.md", "tests/conftest.py"} <= inside
 
 
 # ---------------------------------------------------------------- ./run

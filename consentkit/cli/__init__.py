@@ -1,7 +1,7 @@
 """`flask consent …`: the deploy steps, what is known of a subject, API keys.
 
-Exit status of every command: 0; 1 the subject or key is not known; 2 something has to be mended (the message
-says what); 3 the ledger could not be used.
+Exit status of every command: 0; 1 what is named is not known; 2 something has to be mended (the message says
+what); 3 the ledger could not be used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from consentkit.cli.printing import Failure, Unusable
 from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
 
 _COMMANDS = {
-    "check": "deploy",
+    "check": "checking",
     "routes": "routes",
     "upgrade": "deploy",
     "publish": "deploy",
@@ -82,6 +82,6 @@ class ConsentGroup(AppGroup):
 consent = ConsentGroup(
     "consent",
     help="Consent: publish the catalogue, ask the ledger, manage API keys.",
-    epilog="Exit status: 0; 1 the subject or key is not known; 2 something has to be mended, "
+    epilog="Exit status: 0; 1 what is named is not known; 2 something has to be mended, "
     "and the message says what; 3 the ledger could not be used.",
 )

@@ -12,8 +12,8 @@ import click
 from flask.cli import with_appcontext
 
 from consentkit.cli.policies import LINES, read_lines
-from consentkit.cli.printing import NotKnown, Unusable, count, note, progress
-from consentkit.core.errors import StoreUnavailable, UnknownPurpose
+from consentkit.cli.printing import Failure, NotKnown, Unusable, count, note, progress
+from consentkit.core.errors import ConsentKitError, StoreUnavailable, UnknownPurpose
 from consentkit.web.state import current_state
 
 _FIELDS = ("subject", "purpose")
@@ -58,6 +58,11 @@ def audience(purpose: str, form: str, scope: str, tenant: str, among: IO[str] | 
         raise NotKnown(str(error)) from None
     except StoreUnavailable as error:
         raise Unusable(f"{error}. The list above is not complete: do not use it") from None
+    except ConsentKitError as error:
+        what, asks, _ = str(error).partition("say among whom")
+        if not asks:
+            raise
+        raise Failure(f"{what}{asks}, by --among FILE") from None  # instead of how it is said in Python
     _say(number, asks_age=kit.facts.age is not None and not tenant and among is None)
 
 

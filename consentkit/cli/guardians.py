@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from flask.cli import with_appcontext
 
-from consentkit.cli.printing import count
-from consentkit.core.errors import ConsentKitError
+from consentkit.cli.printing import NotKnown, count
+from consentkit.core.errors import ChoiceRejected, ConsentKitError
 from consentkit.core.record import Event
 from consentkit.web.state import current_state
 
@@ -62,8 +62,15 @@ def signed_form(
 @click.argument("invitation")
 @with_appcontext
 def cancel_invitation(invitation: str) -> None:
-    """Take INVITATION back: its link and its code are worth nothing from now on."""
-    _print(current_state().kit.cancel_invitation(invitation))
+    """Take INVITATION back: its link and its code are worth nothing from now on.
+
+    Exit status 1 when there is no open one of this number.
+    """
+    try:
+        events = current_state().kit.cancel_invitation(invitation)
+    except ChoiceRejected as error:
+        raise NotKnown(str(error)) from None
+    _print(events)
 
 
 def _print(events: list[Event]) -> None:

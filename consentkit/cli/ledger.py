@@ -124,7 +124,8 @@ def doctor() -> None:
     """
     runtime = current_state().kit.runtime
     runtime.ensure()
-    found = list(examine(runtime.database, runtime.log_keys, runtime.folder, runtime.clock.now()))
+    places = runtime.log_keys, runtime.folder, runtime.journal
+    found = list(examine(runtime.database, *places, runtime.clock.now()))
     click.echo(
         table(("LOOKED AT", "RESULT", ""), [(f.what, "ok" if f.well else "LOOK", f.says) for f in found])
     )
@@ -134,10 +135,10 @@ def doctor() -> None:
 
 @click.command("log-key", short_help="Make a key that signs checkpoints.")
 def log_key() -> None:
-    """Print a new CONSENTKIT_LOG_KEY and its public key. Nothing is stored."""
+    """Print a new CONSENTKIT_LOG_KEY, its public key on stderr. Nothing is stored."""
     key = SigningKey.generate(KEY_NAME)
     click.echo(key.private_text())
-    note(f"public key: {key.verifier}")
+    click.echo(f"public key: {key.verifier}", err=True)
 
 
 @click.command("new-log", short_help="Go on after a restore that lost events.")
@@ -160,12 +161,15 @@ def purge() -> None:
 
     Then destroy superseded answers whose purpose's retention is over; the last
     answer to everything stays. Then erase anonymous visitors of whom nothing
-    was recorded for the site's visitor_retention.
+    was recorded for the site's visitor_retention. Then enter in the erasure
+    journal what it lacks.
     """
     kit = current_state().kit
     click.echo(f"Hid {count(kit.purge(), 'id')}.")
     click.echo(f"Destroyed {count(kit.purge_events(), 'superseded event')}.")
     click.echo(f"Erased {count(kit.purge_visitors(_Progress('erased')), 'visitor')}.")
+    if entered := kit.complete_journal():
+        click.echo(f"Entered {count(entered, 'erasure')} that the journal lacked.")
 
 
 @click.command("reapply-erasures", short_help="Erase again after a restore.")

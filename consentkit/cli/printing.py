@@ -24,11 +24,14 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message, each line of it wrapped."""
         for line in self.message.splitlines():
-            click.echo(wrapped(f"Error: {printable(line)}"), file=file or sys.stderr)
+            if line.strip():
+                click.echo(
+                    wrapped(f"Error: {printable(line.expandtabs(1).strip())}"), file=file or sys.stderr
+                )
 
 
 class NotKnown(Failure):
-    """The ledger does not know the subject or the key."""
+    """What is named is not known: a subject, an event, a purpose, an invitation, a recipient, an API key."""
 
     exit_code = 1
 

@@ -10,7 +10,7 @@ import click
 from flask.cli import with_appcontext
 
 from consentkit.cli.printing import Failure, NotKnown, count, note, printable, table, when, wrapped
-from consentkit.core.errors import ChoiceRejected
+from consentkit.core.errors import ChoiceRejected, UnknownPolicy, UnknownPurpose
 from consentkit.core.ids import check_subject
 from consentkit.core.record import Event
 from consentkit.core.terms import Basis, Kind
@@ -82,22 +82,25 @@ def withdraw(
     """Record that consent of SUBJECT ends, on somebody's request.
 
     ITEM is a purpose, a category, a policy or a bundle. It is recorded
-    whatever came before, also for a subject that was not known.
+    whatever came before, also for a subject that was not known. Exit status 1,
+    and nothing recorded, for an ITEM that the catalogue does not have.
     """
     if everything == bool(items):
         raise click.UsageError("name what is withdrawn, or write --all (not both)")
     kit, state = _looked_up(subject, tenant)
-    if state.key is None:
-        note(f"Note: the ledger did not know the subject {printable(subject)!r}; it does now.")
     said = _scopes(kit, state) if everything else {"": list(items)}
-    if not any(said.values()):
-        click.echo("Nothing to withdraw: the catalogue has no purpose that rests on consent.")
-        return
+    events: list[Event] = []
     for scope, keys in said.items():
         if keys:
             how = {"tenant": tenant, "actor": actor, "method": method, "scope": scope}
-            events = kit.withdraw(subject, keys, **how)  # type: ignore[arg-type]
-            click.echo("\n".join(f"{e.action} {e.item}{_in(e.scope)}, event {e.event_id}" for e in events))
+            events += _withdrawn(kit, subject, keys, how)
+    if not events:
+        what = "the catalogue" if everything else "what is named"
+        click.echo(f"Nothing to withdraw: {what} has no purpose that rests on consent.")
+    elif state.key is None:
+        note(f"Note: the ledger did not know the subject {printable(subject)!r}; it does now.")
+    for e in events:
+        click.echo(f"{e.action} {e.item}{_in(e.scope)}, event {e.event_id}")
 
 
 @click.command("export", short_help="Print what the ledger holds about SUBJECT as JSON.")
@@ -166,6 +169,13 @@ def erase(subject: str, reason: str, mode: str, tenant: str) -> None:
         click.echo(f"Erased, {when(event.recorded_at)} UTC, event {event.event_id}")
     if not events:
         click.echo("Nothing is left to erase.")
+
+
+def _withdrawn(kit: Kit, subject: str, keys: list[str], how: dict[str, Any]) -> list[Event]:
+    try:
+        return kit.withdraw(subject, keys, **how)
+    except (UnknownPurpose, UnknownPolicy) as error:
+        raise NotKnown(str(error)) from None
 
 
 def _looked_up(subject: str, tenant: str) -> tuple[Kit, SubjectState]:

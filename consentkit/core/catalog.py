@@ -249,14 +249,14 @@ class Catalog:
         """The purpose of that key, with or without the prefix `purpose:`. Raises UnknownPurpose."""
         found = self.purposes.get(key.removeprefix("purpose:"))
         if found is None:
-            raise UnknownPurpose(f"there is no purpose {key!r}", mend=self._known("purposes", self.purposes))
+            raise UnknownPurpose(f"there is no purpose {key!r}", mend=self._known())
         return found
 
     def policy(self, key: str) -> Policy:
         """The policy of that key. Raises UnknownPolicy."""
         found = self.policies.get(key)
         if found is None:
-            raise UnknownPolicy(f"there is no policy {key!r}", mend=self._known("policies", self.policies))
+            raise UnknownPolicy(f"there is no policy {key!r}", mend=self._known(("policies", "bundles")))
         return found
 
     def policies_of(self, key: str) -> tuple[Policy, ...]:
@@ -335,9 +335,10 @@ class Catalog:
         """The site's locales, the default one first."""
         return tuple(dict.fromkeys((self.site.default_locale, *self.site.locales)))
 
-    @staticmethod
-    def _known(what: str, keys: Mapping[str, object]) -> str:
-        return f"Known {what}: {', '.join(sorted(keys))}" if keys else f"The catalogue has no {what}"
+    def _known(self, kinds: Sequence[str] = ("purposes", "categories", "policies", "bundles")) -> str:
+        """The keys that could have been meant, by kind."""
+        found = [f"{kind}: {', '.join(sorted(keys))}" for kind in kinds if (keys := getattr(self, kind))]
+        return f"Known {'; '.join(found)}" if found else f"The catalogue has no {kinds[0]}"
 
 
 def _as_term(value: object, name: str, terms: type[StrEnum], where: str) -> None:

@@ -21,6 +21,7 @@
     +- NotARecipient            .host .party
     +- AcceptanceMissing        .policy .version .decision
     +- TokenInvalid             .expired
+    +- NotSetUp                 nobody sends messages to guardians, or checks them
     +- MessageNotSent           the guardian_mailer failed
     +- VerifierFailed           who checks guardians did not answer
     +- LedgerBroken             .at
@@ -164,6 +165,10 @@ class TokenInvalid(ConsentKitError):
     def __init__(self, message: str | None = None, *, expired: bool = False) -> None:
         self.expired = expired
         super().__init__(message)
+
+
+class NotSetUp(ConsentKitError):
+    """Guardians cannot be asked: something that the app has to add is missing."""
 
 
 class MessageNotSent(ConsentKitError):

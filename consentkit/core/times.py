@@ -14,6 +14,8 @@ _DURATION = re.compile(
     r"P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?"
 )
 
+_UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
+
 
 def to_us(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC. Raises ValueError for a naive datetime, and for what is none."""
@@ -62,6 +64,13 @@ class Duration:
         if years * 366 + months * 31 + rest.days > 36_600:
             raise ValueError(f"{text!r} is longer than a hundred years")
         return cls(text, 12 * years + months, rest)
+
+    @property
+    def parts(self) -> list[tuple[int, str]]:
+        """What it says, as it was written: `P1Y6M` is 1 `years` and 6 `months`, `P13M` is 13 `months`."""
+        found = _DURATION.fullmatch(self.text)
+        numbers = found.groups() if found is not None else ()
+        return [(int(n), unit) for n, unit in zip(numbers, _UNITS, strict=False) if int(n or 0)]
 
     def after(self, us: int) -> int:
         """The instant this long after `us`; 31 January plus one month is the last day of February."""

@@ -67,7 +67,7 @@ class Desk(Visits):
     # ------------------------------------------------------------ being verified
 
     def start_check(self, visit: Visit) -> str:
-        """Where the browser is led to be verified. Raises VerifierFailed, ChoiceRejected, ConsentKitError."""
+        """Where the browser is led to be verified. Raises VerifierFailed, ChoiceRejected, NotSetUp."""
         method = GuardianMethod(visit.row.body.method)
         if not method.needs_verifier or visit.page not in (Page.VERIFY, Page.ANSWER):
             raise ChoiceRejected("nobody is checked for this")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from consentkit.core.errors import ConsentKitError
+from consentkit.core.errors import NotSetUp
 from consentkit.core.inviting import Invitation
 from consentkit.core.tokens import Keys as SigningKeys
 from consentkit.core.verification import GuardianMethod, Verifier
@@ -33,9 +33,9 @@ class GuardianSetup:
     asker: Callable[[], Sequence[str]] = tuple
 
     def ready(self) -> Mailer:
-        """Who sends messages, once it is sure that links can be made. Raises ConsentKitError."""
+        """Who sends messages, once it is sure that links can be made. Raises NotSetUp."""
         if self.mailer is None:
-            raise ConsentKitError(
+            raise NotSetUp(
                 "nobody sends messages to guardians: register who does with @consent.guardian_mailer"
             )
         self.address()
@@ -47,9 +47,9 @@ class GuardianSetup:
         self.ready()(invitation)
 
     def address(self) -> str:
-        """Where the guardian pages are. Raises ConsentKitError."""
+        """Where the guardian pages are. Raises NotSetUp."""
         if self.pages is None:
-            raise ConsentKitError(
+            raise NotSetUp(
                 "links to guardians need an address: set kit.guardian.pages = lambda: 'https://…/consent/guardian'"
             )
         return self.pages().rstrip("/")
@@ -59,13 +59,11 @@ class GuardianSetup:
         return [keyed.digest_of("guardian links", ""), *self.keys()]
 
     def verifier_for(self, method: GuardianMethod) -> Verifier:
-        """Who offers a method. Raises ConsentKitError."""
+        """Who offers a method. Raises NotSetUp."""
         for verifier in self.verifiers.values():
             if method in verifier.methods:
                 return verifier
-        raise ConsentKitError(
-            f"nobody offers {method.value!r}: add a verifier, add_verifier(HttpVerifier(…))"
-        )
+        raise NotSetUp(f"nobody offers {method.value!r}: add a verifier, add_verifier(HttpVerifier(…))")
 
 
 @dataclass(frozen=True, slots=True)

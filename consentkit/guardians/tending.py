@@ -34,7 +34,7 @@ class Tending(Messages):
     def tend(self) -> Tended:
         """Send the second messages that are due, forget contacts of invitations that are over. Run it by cron.
 
-        Raises StoreUnavailable, ConsentKitError where there is no guardian_mailer.
+        Raises StoreUnavailable, NotSetUp where there is no guardian_mailer.
         """
         self.runtime.ensure()
         done = Tended()

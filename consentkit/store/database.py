@@ -178,7 +178,12 @@ def _all_or_nothing(driver: Any, tx: Tx, work: Callable[[Tx], Result]) -> Result
 
 
 def _check_joinable(engine: Engine, connection: Connection) -> None:
-    """Raise ValueError for a connection to another database than the ledger's, or without transactions."""
+    """Raise ValueError for what is no connection, is one to another database than the ledger's, or in autocommit."""
+    if not isinstance(connection, Connection):
+        raise ValueError(
+            f"connection= is a Connection of SQLAlchemy, not a {type(connection).__name__}; a session has one: "
+            "connection=db.session.connection()"
+        )
     ours, theirs = engine.url, connection.engine.url
     names = ("host", "port", "database")
     same = all(getattr(ours, name) == getattr(theirs, name) for name in names)

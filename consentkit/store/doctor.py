@@ -11,6 +11,8 @@ from consentkit.core.errors import StoreUnavailable
 from consentkit.store import schema
 from consentkit.store.database import Database, Tx
 from consentkit.store.deliveries import Standing, standings
+from consentkit.store.files import unwritable
+from consentkit.store.journal import Journal, unlisted
 from consentkit.store.keys import KEY_FILE
 from consentkit.store.lag import minted_us, unqueued
 from consentkit.store.log_keys import KEY_FILE as LOG_KEY_FILE
@@ -37,7 +39,9 @@ class _Undo(Exception):
     """Rolls a probe back."""
 
 
-def examine(database: Database, keys: LogKeys, folder: Path | None, now_us: int) -> Iterator[Finding]:
+def examine(
+    database: Database, keys: LogKeys, folder: Path | None, journal: Journal | None, now_us: int
+) -> Iterator[Finding]:
     """Look at everything. Changes nothing: what it tries is rolled back. Raises StoreUnavailable."""
     with database.connection() as connection:
         have = schema.installed(connection)
@@ -45,6 +49,7 @@ def examine(database: Database, keys: LogKeys, folder: Path | None, now_us: int)
     yield from _triggers(database)
     yield from _settings(database)
     yield _anchor(database, keys)
+    yield _journal(database, journal)
     yield _waiting(database, now_us)
     yield from _deliveries(database, now_us)
     if folder is not None:
@@ -116,11 +121,27 @@ def _anchor(database: Database, keys: LogKeys) -> Finding:
     if keys.anchor is None:
         says = "none: a cut tail or an old backup would not be seen. Set CONSENTKIT_LOG_ANCHOR"
         return Finding("anchor", False, says)
+    if why := unwritable(keys.anchor.path):
+        return Finding("anchor", False, why)
     head = database.read(read_head)
     sizes = [line.size for line in keys.anchor.lines() if head is not None and line.origin == head.origin]
     sealed, anchored = head.frontier.size if head else 0, max(sizes, default=0)
     says = f"{anchored:,} of {sealed:,} sealed events, in {keys.anchor.path.name}"
     return Finding("anchor", anchored == sealed, says)
+
+
+def _journal(database: Database, journal: Journal | None) -> Finding:
+    """Whether a restored backup could be erased again."""
+    if journal is None:
+        says = "none: a restore would bring erased people back. Set CONSENTKIT_ERASURE_JOURNAL"
+        return Finding("erasure journal", False, says)
+    if why := unwritable(journal.path):
+        return Finding("erasure journal", False, why)
+    lacking = len(unlisted(database, journal))
+    if lacking:
+        says = f"{lacking:,} on record are not in {journal.path.name}: `flask consent purge` enters them"
+        return Finding("erasure journal", False, says)
+    return Finding("erasure journal", True, f"every erasure, in {journal.path.name}")
 
 
 def _waiting(database: Database, now_us: int) -> Finding:

@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from consentkit.core.errors import ConsentKitError
-from consentkit.core.record import Event
+from consentkit.core.record import BUCKETS, Event
 from consentkit.core.times import to_us
 from consentkit.store.clock import bucket_of_event
-from consentkit.store.database import Tx
+from consentkit.store.database import Database, Tx
 from consentkit.store.tables import PREFIX as _P
 
 JOURNAL_FILE = "consentkit-erasure.journal"
+_NOT_FOR_IT = ("renamed", "visitor_retention")
+_OTHERS = (
+    f"SELECT COUNT(*) FROM {_P}event o WHERE o.bucket = e.bucket AND o.subject_key = e.subject_key "
+    "AND o.action <> 'erased'"
+)
+_RECORDS = (
+    f"SELECT e.event_id, e.body, e.recorded_us, ({_OTHERS}) FROM {_P}subject s "
+    f"JOIN {_P}event e ON e.bucket = s.bucket AND e.subject_key = s.subject_key "
+    "WHERE s.bucket = ? AND s.erased_us IS NOT NULL AND e.kind = 'subject' AND e.item = 'subject' "
+    "AND e.action = 'erased' ORDER BY e.event_id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +52,9 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def add(self, events: Iterable[Event], mode: str) -> None:
+    def add(self, erasures: Iterable[Line]) -> None:
         """Write down erasures, durably. Raises ConsentKitError when the file cannot be written."""
-        lines = "".join(json.dumps(asdict(line_of(event, mode)), sort_keys=True) + "\n" for event in events)
+        lines = "".join(json.dumps(asdict(erasure), sort_keys=True) + "\n" for erasure in erasures)
         if not lines:
             return
         try:
@@ -56,7 +67,8 @@ class Journal:
         except OSError as error:
             raise ConsentKitError(
                 f"the erasure is recorded, but the journal {self.path} cannot be written ({error.strerror}): "
-                "after a restore from a backup it would not be applied again"
+                "after a restore from a backup it would not be applied again. "
+                "`flask consent purge` enters what is missing"
             ) from error
 
     def lines(self) -> Iterator[Line]:
@@ -79,6 +91,32 @@ def line_of(event: Event, mode: str) -> Line:
     body = json.loads(event.body)
     who = (bucket_of_event(event.event_id), body["subject_key"], body["tenant"])
     return Line(event.event_id, *who, body.get("reason", ""), mode, to_us(event.recorded_at))
+
+
+def _unlisted(tx: Tx, bucket: int, listed: Container[str]) -> list[Line]:
+    """Erasures on record that the journal has not.
+
+    A renaming and a visitor's retention are not for it: after a restore the one is gone with what came of it, and
+    the other is found again.
+    """
+    found = []
+    for event_id, body, recorded_us, left in tx.run(_RECORDS, (bucket,)):
+        said = json.loads(body)
+        if str(event_id) not in listed and said.get("reason") not in _NOT_FOR_IT:
+            who = (bucket, said["subject_key"], said["tenant"])
+            mode = "unlink" if left else "destroy"
+            found.append(Line(str(event_id), *who, said.get("reason", ""), mode, recorded_us))
+    return found
+
+
+def unlisted(database: Database, journal: Journal) -> list[Line]:
+    """The same of the whole database."""
+    listed = {line.record_id for line in journal.lines()}
+    return [
+        line
+        for bucket in range(BUCKETS)
+        for line in database.read(lambda tx, b=bucket: _unlisted(tx, b, listed))  # type: ignore[misc]
+    ]
 
 
 def missing(tx: Tx, line: Line) -> str | None:

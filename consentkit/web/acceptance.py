@@ -31,7 +31,7 @@ def show(state: State, key: str, *, outdated: bool = False, status: int = 200) -
     chosen = _chosen(state, key, version)
     documents = [_document(state, found, locale) for found in chosen]
     early = any(d["announced"] for d in documents)
-    declined = not early and any(current().look(d["key"]).reason is Reason.REFUSED for d in documents)
+    declined = [d["key"] for d in documents if current().look(d["key"]).reason is Reason.REFUSED]
     page = render_template(
         "consentkit/accept.html",
         title=", ".join(str(d["title"]) for d in documents),
@@ -41,7 +41,7 @@ def show(state: State, key: str, *, outdated: bool = False, status: int = 200) -
         version=version if early else None,
         early=early,
         outdated=outdated,
-        declined=declined,
+        declined=[] if early else declined,
         method=_method(state, chosen),
         **context,
     )

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, default_exceptions
 from werkzeug.routing import BaseConverter
 
 from consentkit import logs
-from consentkit.core.errors import ConsentKitError, SchemaOutdated, StoreUnavailable
+from consentkit.core.errors import ConsentKitError, GateUnavailable, SchemaOutdated, StoreUnavailable
 from consentkit.core.terms import Reason
 from consentkit.web import api_catalog, api_facts, api_feed, api_guardians, api_log, api_subjects
 from consentkit.web.api_request import Refused, call, checked_subject
@@ -167,7 +167,8 @@ def _on_refused(error: Refused) -> Response:
 
 def _on_unavailable(error: Exception) -> Response:
     """503, whatever the question was: what was not read is no answer."""
-    logs.unavailable(error)
+    if not isinstance(error, GateUnavailable):  # it was logged where the gate failed
+        logs.unavailable(error)
     detail = "The consent ledger cannot be used, so nothing was recorded or allowed. Try again later."
     reason = Reason.STORE_UNAVAILABLE.value
     made = problem(503, "store-unavailable", "Service unavailable", detail, reason=reason)

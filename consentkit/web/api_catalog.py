@@ -10,12 +10,14 @@ from typing import Any
 
 from flask import Response, make_response, url_for
 
-from consentkit.core.catalog import Cookie, Party, Purpose
+from consentkit.core.catalog import Catalog, Cookie, Party, Purpose
 from consentkit.core.published import PolicyRelease
+from consentkit.core.texts import texts
 from consentkit.core.times import rfc3339
 from consentkit.web.api_request import Call, Refused, json_answer, query
 from consentkit.web.api_schemas import DIGEST
-from consentkit.web.state import BLUEPRINT
+from consentkit.web.own_cookies import own_cookies
+from consentkit.web.state import BLUEPRINT, current_state
 
 OPENAPI = Path(__file__).parent.parent / "static" / "openapi.json"
 
@@ -35,8 +37,8 @@ def catalog(call: Call) -> Response:
             "categories": [
                 {
                     "key": c.key,
-                    "title": _text(c.title),
-                    "description": _text(c.description),
+                    "title": _text(c.title) or _built_in(shown, f"category.{c.key}.title") or c.key,
+                    "description": _text(c.description) or _built_in(shown, f"category.{c.key}.description"),
                     "regime": c.regime.value if c.regime is not None else None,
                     "purposes": [p.key for p in shown.in_category(c.key)],
                 }
@@ -44,6 +46,16 @@ def catalog(call: Call) -> Response:
             ],
             "purposes": [_purpose(p) for p in shown.purposes.values()],
             "parties": [_party(p) for p in shown.parties.values()],
+            "own_cookies": [
+                {
+                    "name": cookie.name,
+                    "description": {
+                        locale: texts(locale)[f"cookie.{cookie.what}"] for locale in shown.locales
+                    },
+                    "duration": cookie.lasts,
+                }
+                for cookie in own_cookies(current_state())
+            ],
             "policies": list(shown.policies),
             "bundles": [{"key": b.key, "policies": list(b.policies)} for b in shown.bundles.values()],
         }
@@ -108,6 +120,11 @@ def _for_people(media_type: str, content: str) -> bool:
 
 def _text(text: object) -> object:
     return text if isinstance(text, str) else dict(text)  # type: ignore[call-overload]
+
+
+def _built_in(shown: Catalog, name: str) -> dict[str, str] | str:
+    """What people read where the catalogue says nothing, by locale; an empty text where nothing is built in."""
+    return {locale: texts(locale)[name] for locale in shown.locales} if name in texts("en") else ""
 
 
 def _purpose(purpose: Purpose) -> dict[str, Any]:

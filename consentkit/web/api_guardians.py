@@ -8,6 +8,7 @@ from consentkit.core.errors import (
     AskedTooOften,
     ChoiceRejected,
     MessageNotSent,
+    NotSetUp,
     UnknownPolicy,
     UnknownPurpose,
 )
@@ -32,6 +33,8 @@ def invitations(call: Call) -> Response:
         raise Refused(422, kind_of(error), "Choice rejected", str(error)) from None
     except ValueError as error:
         raise Refused(422, "invalid-body", "Invalid body", str(error)) from None
+    except NotSetUp as error:
+        raise Refused(501, "guardians-not-set-up", "Not implemented", str(error)) from None
     except MessageNotSent as error:
         raise Refused(502, "message-not-sent", "Bad gateway", str(error)) from None
     return json_answer({"invitation": number})

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from flask import Response, jsonify, request
 from marshmallow import Schema, ValidationError
 
-from consentkit.core.errors import ConsentKitError, StoreUnavailable
+from consentkit.core.errors import ConsentKitError, GateUnavailable
 from consentkit.core.gate import Decision
 from consentkit.core.minors import Age
 from consentkit.core.terms import Reason
@@ -221,7 +221,7 @@ def json_answer(value: object) -> Response:
 def decision_json(subject: str, item: str, decision: Decision) -> dict[str, Any]:
     """A decision about an item as it was asked. Raises StoreUnavailable: what was not read is no answer."""
     if decision.reason is Reason.STORE_UNAVAILABLE:
-        raise StoreUnavailable
+        raise GateUnavailable(decision)
     return {
         "subject": subject,
         "item": item,

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from consentkit.core.catalog import Purpose
 from consentkit.core.errors import (
     ChoiceRejected,
+    GateUnavailable,
     NotAttested,
     NoticeOutdated,
-    StoreUnavailable,
     UnknownPolicy,
     UnknownPurpose,
 )
@@ -236,7 +236,7 @@ def _scopes(purpose: Purpose, state: SubjectState) -> list[str]:
 def _standing(kind: str, item: str, scope: str, found: Decision, state: SubjectState) -> dict[str, Any]:
     """The person's own last answer, and whether processing may happen now."""
     if found.reason is Reason.STORE_UNAVAILABLE:
-        raise StoreUnavailable
+        raise GateUnavailable(found)
     rows = [
         r
         for r in state.rows

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, after_this_request, has_request_context, request, url_for
 
 from consentkit.config import Settings
-from consentkit.core.errors import ConsentKitError
+from consentkit.core.errors import NotSetUp
 from consentkit.core.tokens import SESSION_US
 from consentkit.core.verification import LOOPBACK
 from consentkit.web.identity import identify
@@ -91,7 +91,7 @@ def private(response: Response) -> Response:
 
 
 def pages_address(app: Flask) -> str:
-    """The address of the guardian pages for links in messages. Raises ConsentKitError.
+    """The address of the guardian pages for links in messages. Raises NotSetUp.
 
     It comes from the settings, never from a Host header: who asks for a link could name a host of his own there and
     be given the token by the guardian. A request to this very machine is trusted, for development.
@@ -99,7 +99,7 @@ def pages_address(app: Flask) -> str:
     settings: Settings = state_of(app).settings
     base = settings.base_url or _loopback()
     if base is None:
-        raise ConsentKitError(
+        raise NotSetUp(
             "links in messages need the public address of the site: set CONSENTKIT_BASE_URL, such as "
             "'https://shop.example'. What a request says in its Host header is not trusted for that"
         )

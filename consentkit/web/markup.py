@@ -14,8 +14,8 @@ from markupsafe import Markup
 from consentkit.core.announcing import Announcement
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import SchemaOutdated, StoreUnavailable
-from consentkit.core.texts import direction, texts
-from consentkit.web import announcements, asking, assets
+from consentkit.core.texts import direction, for_people, texts
+from consentkit.web import announcements, asking, assets, own_cookies
 from consentkit.web.gated_tags import (
     attributes,
     consent_embed,
@@ -86,19 +86,23 @@ def consent_banner(position: str = "bottom") -> Markup:
     if not catalog.choices and not catalog.apart:
         return Markup("")
     locale = state.locale()
+    own = own_cookies.own_cookies(state)
     return state.rendered.template(
-        "banner.html", (locale, position), lambda: _banner(state, locale, position)
+        "banner.html", (locale, position, own), lambda: _banner(state, locale, position, own)
     )
 
 
-def _banner(state: State, locale: str, position: str) -> dict[str, object]:
+def _banner(
+    state: State, locale: str, position: str, own: Sequence[own_cookies.OwnCookie]
+) -> dict[str, object]:
     catalog, notice = state.kit.catalog, state.kit.notice(locale)
     return {
         "notice": notice.data,
         "digest": notice.digest,
         "action": url_for("consentkit.preferences"),
-        "t": notice.data["texts"],
+        "t": texts(locale),
         "position": position,
+        "own_cookies": own_cookies.for_readers(own, locale),
         "gpc": any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
     }
 
@@ -173,6 +177,7 @@ functions: dict[str, Callable[..., Any]] = {
     "consent_announcements": consent_announcements,
     "consent_asset": assets.url,
     "consent_banner": consent_banner,
+    "consent_duration": for_people,
     "consent_embed": consent_embed,
     "consent_head": consent_head,
     "consent_link": consent_link,

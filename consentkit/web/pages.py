@@ -12,6 +12,7 @@ from consentkit.web.current import current
 from consentkit.web.expiry import expire_cookies
 from consentkit.web.identity import HINT, hint
 from consentkit.web.linking import offer_url
+from consentkit.web.own_cookies import for_readers, own_cookies
 from consentkit.web.problems import page_context, title_of, wants_html
 from consentkit.web.standing import Standing, hint_value, standing, standing_json
 from consentkit.web.state import BLUEPRINT, State
@@ -48,6 +49,7 @@ def preferences_page(
         outdated=outdated,
         gpc=now.honored,
         relaxed=bool(now.unasked),
+        own_cookies=for_readers(own_cookies(state), context["locale"]),
         **context,
     )
     return _private(make_response(page, 409 if outdated and request.method == "POST" else 200))

@@ -108,7 +108,7 @@ def on_unavailable(error: Exception) -> Response:
 def page_context() -> dict[str, Any]:
     """What every page of ours needs."""
     state = current_state()
-    locale = state.locale()
+    locale = state.page_locale()
     site = state.kit.catalog.site.name or state.kit.catalog.controller.name
     return {"t": texts(locale), "locale": locale, "dir": direction(locale), "site_name": site}
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import request
 
 from consentkit.core.catalog import Catalog
-from consentkit.core.errors import StoreUnavailable
+from consentkit.core.errors import GateUnavailable
 from consentkit.core.gate import Decision, Row
 from consentkit.core.places import strictest
 from consentkit.core.reask import rests
@@ -108,7 +108,7 @@ def _shown(decided: bool, noticed: bool, quiet: bool, known: bool) -> str:
 def _look(consents: CurrentConsents, purpose: str) -> Decision:
     decision = consents.look(f"purpose:{purpose}")
     if decision.reason is Reason.STORE_UNAVAILABLE:
-        raise StoreUnavailable
+        raise GateUnavailable(decision)
     return decision
 
 

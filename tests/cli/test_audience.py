@@ -94,6 +94,12 @@ def test_it_says_that_the_age_loader_is_not_asked(shop: Shop) -> None:
     assert "of unknown age" not in shop.run("letter", "--among", "-", given="u-1\n").stderr
 
 
+def test_where_silence_is_enough_it_says_what_to_type(shop: Shop) -> None:
+    said = " ".join(shop.run("orders", status=2).stderr.split())
+    assert "say among whom, by --among FILE" in said
+    assert "select" not in said
+
+
 def test_an_unknown_purpose(shop: Shop) -> None:
     assert "there is no purpose" in shop.run("nothing", status=1).stderr
 

@@ -12,12 +12,14 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
-from consentkit import ConsentKit, Policy, PolicyVersion, Purpose, requires_consent
+from consentkit import ConsentKit, MinorRules, Party, Policy, PolicyVersion, Purpose, requires_consent
 from consentkit.cli import consent as group
 from consentkit.core.terms import Kind
+from consentkit.proof import SigningKey
 from consentkit.store import schema
 from consentkit.store.counting import asked_again
 from consentkit.testing import given, prepare, temporary_database
+from consentkit.web.state import current_state
 
 Consent = Callable[..., Result]
 
@@ -89,6 +91,69 @@ def test_check_misses_the_secret_key(app: Flask) -> None:
     done = run(app, "check")
     assert done.exit_code == 2
     assert "SECRET_KEY is not set" in errors(done)
+
+
+def test_check_says_every_fault_of_webhooks(tmp_path: Path) -> None:
+    app = Flask("shop", instance_path=str(tmp_path / "instance"))
+    secrets = {"crmm": "whsec_" + "a" * 43 + "="}
+    app.config.update(SECRET_KEY="s", CONSENTKIT_WEBHOOK_SECRETS=secrets, **temporary_database(tmp_path))
+    parties = [Party("crm", name="CRM", webhook="http://10.0.0.7/hook")]
+    ConsentKit(app, purposes=[Purpose("news", title="N", recipients=["crm"])], parties=parties)
+    prepare(app)
+    done = run(app, "check")
+    assert done.exit_code == 2
+    for fault in ("no secret for crm", "names crmm", "the webhook of crm is http://"):
+        assert fault in errors(done)
+    assert errors(done).count("Error: ") == 3
+
+
+def test_check_looks_at_the_files_outside_the_database(tmp_path: Path) -> None:
+    gone, folder = tmp_path / "gone" / "anchor", tmp_path / "a-folder"
+    folder.mkdir()
+    app = make_app(tmp_path, CONSENTKIT_LOG_ANCHOR=str(gone), CONSENTKIT_ERASURE_JOURNAL=str(folder))
+    prepare(app)
+    done = run(app, "check")
+    assert done.exit_code == 2
+    assert f"CONSENTKIT_LOG_ANCHOR: the folder {gone.parent} does not exist" in errors(done)
+    assert f"CONSENTKIT_ERASURE_JOURNAL: {folder} cannot be written" in errors(done)
+    looked = run(app, "doctor").stdout
+    assert "anchor                 LOOK" in looked
+    assert "erasure journal        LOOK" in looked
+
+
+def test_check_remarks_on_what_may_be_meant(tmp_path: Path) -> None:
+    app = Flask("shop", instance_path=str(tmp_path / "instance"))
+    app.config.update(SECRET_KEY="s", **temporary_database(tmp_path))
+    purposes = [
+        Purpose("news", title="N", retention="13 months"),
+        Purpose("films", title="F", retention="P13M"),
+    ]
+    kit = ConsentKit(app, purposes=purposes, minors=MinorRules())
+    prepare(app)
+    done = run(app, "check")
+    assert done.exit_code == 0
+    assert "Note: the retention of 'news' is words" in errors(done)
+    assert "films" not in errors(done)
+    assert "nobody sends messages to guardians" in errors(done)
+    kit.guardian_mailer(lambda invitation: None)
+    assert "guardians" not in errors(run(app, "check"))
+
+
+def test_check_says_what_a_process_on_postgresql_cannot_do(pg_url: str, tmp_path: Path) -> None:
+    settings = {"CONSENTKIT_DATABASE_URL": pg_url, "CONSENTKIT_KEY": "k" * 64}
+    app = make_app(tmp_path, **settings)
+    for command in ("upgrade", "publish"):
+        assert run(app, command).exit_code == 0
+    said = " ".join(run(app, "check").stdout.split())
+    assert "CONSENTKIT_LOG_KEY is not set: this process cannot seal or verify" in said
+    assert "anchor not set, erasure journal not set" in said
+    key = SigningKey.generate("consentkit-log").private_text()
+    sealing = make_app(tmp_path, **settings, CONSENTKIT_LOG_KEY=key)
+    looked = " ".join(run(sealing, "doctor").stdout.split())
+    assert "erasure journal LOOK none: a restore would bring erased people back" in looked
+    for each in (app, sealing):
+        with each.app_context():
+            current_state().kit.runtime.dispose()
 
 
 def test_check_writes_nothing(tmp_path: Path) -> None:
@@ -296,13 +361,27 @@ def test_withdrawing_for_somebody_unknown_is_recorded_and_said(consent: Consent)
     [
         (("u-1",), "name what is withdrawn, or write --all"),
         (("u-1", "newsletter", "--all"), "not both"),
-        (("u-1", "newslettr"), "there is no purpose 'newslettr'. Known purposes: analytics, newsletter"),
     ],
 )
 def test_withdraw_refuses(consent: Consent, arguments: tuple[str, ...], says: str) -> None:
     done = consent("withdraw", *arguments)
     assert done.exit_code == 2
     assert says in errors(done)
+
+
+def test_withdraw_names_all_that_could_be_meant(consent: Consent) -> None:
+    done = consent("withdraw", "u-1", "newslettr")
+    assert done.exit_code == 1
+    assert "there is no purpose 'newslettr'. Known purposes: analytics, newsletter, orders" in errors(done)
+    assert "categories: analytics, marketing, necessary, preferences; policies: terms" in errors(done)
+    assert consent("show", "u-1").exit_code == 1
+
+
+def test_withdraw_of_nothing_makes_nobody_known(consent: Consent) -> None:
+    done = consent("withdraw", "u-1", "preferences")
+    assert done.stdout == "Nothing to withdraw: what is named has no purpose that rests on consent.\n"
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert consent("show", "u-1").exit_code == 1
 
 
 def test_erase(app: Flask, consent: Consent) -> None:
@@ -337,6 +416,19 @@ def test_export_and_json_are_json(consent: Consent) -> None:
     unknown = consent("show", "u-404", "--json")
     assert unknown.exit_code == 1
     assert json.loads(unknown.stdout)["known"] is False
+
+
+def test_purge_enters_in_the_journal_what_it_lacks(app: Flask, consent: Consent, tmp_path: Path) -> None:
+    given(app, "u-1", "newsletter")
+    consent("erase", "u-1")
+    (journal,) = tmp_path.rglob("consentkit-erasure.journal")
+    journal.unlink()
+    looked = consent("doctor")
+    assert looked.exit_code == 2
+    assert "1 on record are not in" in " ".join(looked.stdout.split())
+    assert consent("purge").stdout.endswith("Entered 1 erasure that the journal lacked.\n")
+    assert "Entered" not in consent("purge").stdout
+    assert "erasure journal        ok" in consent("doctor").stdout
 
 
 # ---------------------------------------------------------------- keys

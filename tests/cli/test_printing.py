@@ -25,6 +25,12 @@ def test_what_people_wrote_does_not_steer_the_terminal() -> None:
     assert "\x1b" not in table(("LABEL",), [("\x1b]0;x\x07",)])
 
 
+def test_what_a_driver_says_over_several_lines() -> None:
+    said = io.StringIO()
+    Failure("connection refused\n\tIs the server running?\n").show(said)
+    assert said.getvalue() == "Error: connection refused\nError: Is the server running?\n"
+
+
 def test_paths_are_not_cut() -> None:
     path = "/srv/" + "long-name/" * 12
     assert path in wrapped(f"there is no {path} here")

@@ -12,6 +12,7 @@ from consentkit.core.catalog import MinorRules
 from consentkit.core.minors import Age, Facts, band_of, is_minor
 from consentkit.core.places import AgeRule
 from consentkit.core.terms import Band
+from consentkit.core.texts import for_people, texts
 from consentkit.core.times import Duration, add_years, from_us, not_ahead, rfc3339, to_us
 
 
@@ -137,3 +138,36 @@ class TestAge:
     @pytest.mark.parametrize(("unknown_age", "minor"), [("adult", False), ("minor", True), ("ask", True)])
     def test_unknown_ages(self, unknown_age: str, minor: bool) -> None:
         assert is_minor(Facts(), MinorRules(unknown_age=unknown_age), NOW) is minor
+
+
+@pytest.mark.parametrize(
+    ("locale", "duration", "case", "said"),
+    [
+        ("en", "P13M", "", "13 months"),
+        ("en", "P1Y6M", "", "1 year, 6 months"),
+        ("en", "PT15M", "", "15 minutes"),
+        ("en", "until you leave", "", "until you leave"),
+        ("en", "P0D", "", "P0D"),
+        ("de", "P30D", "", "30 Tage"),
+        ("de", "P30D", "after", "30 Tagen"),
+        ("de", "P1M", "after", "1 Monat"),
+        ("de", "P2W", "after", "2 Wochen"),
+        ("fr", "P6M", "", "6 mois"),
+        ("es", "P2Y", "", "2 años"),
+        ("pl", "P1M", "", "1 miesiąc"),
+        ("pl", "P13M", "", "13 miesięcy"),
+        ("pl", "P22M", "", "22 miesiące"),
+        ("pl", "P6M", "after", "6 miesiącach"),
+        ("ar", "P2Y", "", "سنتان"),
+        ("ar", "P2Y", "after", "سنتين"),
+        ("ar", "P6M", "", "6 أشهر"),
+        ("ar", "P13M", "", "13 شهرًا"),
+        ("ar", "P100D", "", "100 يوم"),
+        ("ja", "P1Y6M", "", "1年6か月"),
+        ("zh", "P6M", "after", "6 个月"),
+        ("de-AT", "P2Y", "", "2 Jahre"),
+        ("sv", "P2Y", "", "2 years"),
+    ],
+)
+def test_durations_for_people(locale: str, duration: str, case: str, said: str) -> None:
+    assert for_people(duration, texts(locale), case) == said

@@ -157,6 +157,35 @@ def test_accepting_and_rejecting_are_equal(visit: Visit, where: str, width: int,
     assert min(boxes[0]) >= 24
 
 
+WHOLE_WORDS = """() => {
+  const broken = [], range = document.createRange();
+  for (const e of document.querySelectorAll(".ck button, .ck dt")) {
+    if (!e.checkVisibility()) continue;
+    for (const node of [...e.childNodes].filter(n => n.nodeType === 3))
+      for (const word of node.data.matchAll(/\\S+/g)) {
+        range.setStart(node, word.index);
+        range.setEnd(node, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map(r => r.top)).size > 1) broken.push(word[0]);
+      }
+  }
+  return broken }"""
+
+
+@pytest.mark.parametrize("locale", ["en", "de", "fr", "pl"])
+def test_no_button_or_label_breaks_a_word_on_a_narrow_screen(visit: Visit, locale: str) -> None:
+    page = visit(f"/?locale={locale}", width=320, height=640)
+    broken = page.evaluate(WHOLE_WORDS)
+    button(page, "preferences").click()
+    for summary in page.locator(f"{DIALOG} summary").all():
+        summary.click()
+    assert broken + page.evaluate(WHOLE_WORDS) == []
+    visit(f"/consent?locale={locale}", width=320, height=640)
+    for summary in page.locator("main summary").all():
+        summary.click()
+    assert page.evaluate(WHOLE_WORDS) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
 def test_focus_is_never_behind_the_banner(visit: Visit) -> None:
     page = visit("/", width=1280, height=600)
     hidden = []

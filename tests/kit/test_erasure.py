@@ -230,6 +230,25 @@ class ErasureSuite:
         again.ledger.seal()
         assert again.ledger.verify().faults == []
 
+    def test_what_the_journal_lacks_is_entered(self, kit: Kit, tmp_path: Path) -> None:
+        kit.runtime.seal()
+        with kit.runtime.database.engine.begin() as connection:
+            kit.erase("u-1", connection=connection, mode="unlink")
+        journal = tmp_path / "journal"
+        assert not journal.exists()
+        journal.mkdir()
+        with pytest.raises(ConsentKitError, match="`flask consent purge` enters"):
+            kit.erase("u-2", mode="destroy")
+        journal.rmdir()
+        assert kit.erase("u-2", mode="destroy") == []
+        assert kit.complete_journal() == 2
+        assert kit.complete_journal() == 0
+        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        assert sorted((line["mode"], line["reason"]) for line in lines) == [
+            ("destroy", "art17"),
+            ("unlink", "art17"),
+        ]
+
     def test_a_journal_that_is_not_one_is_refused(self, kit: Kit, tmp_path: Path) -> None:
         (tmp_path / "journal").write_text("garbage\n")
         with pytest.raises(ConsentKitError, match="line 1 of the journal"):

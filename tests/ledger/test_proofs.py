@@ -96,6 +96,8 @@ class Proofs(LogSuite):
         assert "the proof holds: subject given news (version 1)" in done.stdout
         assert "leaf 2" in done.stdout
         assert check("-", "--key", str(key_path), text=proof).returncode == 0
+        key_path.write_text(f"public key: {key}\n")  # as `flask consent log-key` says it
+        assert check("-", "--key", str(key_path), text=proof).returncode == 0
         tampered = check("-", "--key", key, text=changed_extra(proof, changed_body))
         assert (tampered.returncode, tampered.stdout) == (2, "")
         assert tampered.stderr.startswith("the proof does not hold: ")

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from ledgers import KEY, OnPostgresql, OnSqlite, Suite, catalog, rows
 from sqlalchemy import Engine, event
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from consentkit.core.errors import ChoiceRejected, ConsentKitError, StoreUnavailable
 from consentkit.kit import Kit
@@ -93,6 +94,15 @@ class OwnEngine(Suite):
             kit.erase("u-2", connection=connection)
         assert kit.of("u-1").allows("news")
         assert not kit.of("u-2").allows("account")
+
+    def test_a_session_is_no_connection_but_has_one(self, kit: Kit) -> None:
+        session: Any = scoped_session(sessionmaker(kit.runtime.database.engine))
+        with pytest.raises(ValueError, match=r"not a scoped_session.*db\.session\.connection\(\)"):
+            kit.give("u-1", "news", connection=session)
+        kit.give("u-1", "news", connection=session.connection())
+        session.commit()
+        session.remove()
+        assert kit.of("u-1").allows("news")
 
     def test_a_connection_to_another_database(self, kit: Kit, tmp_path: Any) -> None:
         other = own_engine(f"sqlite:///{tmp_path}/other.db")

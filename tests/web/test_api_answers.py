@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from consentkit import Age, ConsentKit, MinorRules, Party, Purpose, consent_recorded
+from consentkit import Age, Category, ConsentKit, MinorRules, Party, Purpose, consent_recorded
 from consentkit.core.catalog_rules import canonical
 from tests.web.api_caller import Caller
 from tests.web.conftest import PURPOSES, make_kit, policies
@@ -262,6 +262,10 @@ def test_the_catalogue_names_its_notices_and_no_secret(app_of: Callable[..., Fla
     shown = api.get("/catalog")
     assert [p["key"] for p in shown.json["purposes"]][:2] == ["newsletter", "statistics"]
     assert shown.json["purposes"][1]["cookies"][0]["name"] == "_tally*"
+    own = {cookie["name"]: cookie for cookie in shown.json["own_cookies"]}
+    assert list(own) == ["consent", "consent_hint", "consent_seen"]
+    assert own["consent"]["duration"] == "P180D"
+    assert set(own["consent"]["description"]) == {"en", "de"}
     assert "s3cret" not in shown.text
     notice = shown.json["notices"]["de"]
     assert hashlib.sha256(api.get(f"/documents/{notice}").data).hexdigest() == notice
@@ -269,6 +273,15 @@ def test_the_catalogue_names_its_notices_and_no_secret(app_of: Callable[..., Fla
     with api.app.app_context():
         assert kit.document(hidden) is not None
     assert api.get(f"/documents/{hidden}").status_code == 404
+
+
+def test_the_catalogue_calls_categories_as_people_read_them(app_of: Callable[..., Flask]) -> None:
+    kit = make_kit(categories=[Category("embeds", title={"en": "Embeds"}), Category("own", title="Own")])
+    listed = Caller(app_of(kit), kit).get("/catalog").json["categories"]
+    titles = {category["key"]: category["title"] for category in listed}
+    assert titles["analytics"] == {"en": "Statistics", "de": "Statistik"}
+    assert (titles["embeds"], titles["own"]) == ({"en": "Embeds"}, "Own")
+    assert {category["key"]: category["description"] for category in listed}["own"] == ""
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "x", "%00", "A" * 64])

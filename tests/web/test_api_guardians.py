@@ -97,6 +97,18 @@ def test_a_mailer_that_fails(caller: Caller, outbox: Outbox) -> None:
     assert PARENT not in answer.text
 
 
+@pytest.mark.parametrize("lacking", ["mailer", "address", "verifier"])
+def test_an_app_that_cannot_ask_guardians(kit: ConsentKit, tmp_path: Path, lacking: str) -> None:
+    caller = Caller(make_app(kit, tmp_path, CONSENTKIT_BASE_URL="https://shop.example"), kit)
+    if lacking == "mailer":
+        kit.guardian.mailer = None
+    if lacking == "address":
+        kit.guardian.pages = None
+    answer = ask(caller, **({"method": "gov_id"} if lacking == "verifier" else {}))
+    assert (answer.status_code, answer.json["type"]) == (501, "urn:consentkit:problem:guardians-not-set-up")
+    assert "ledger" not in answer.json["detail"]
+
+
 def test_known_and_unknown_contacts_are_answered_alike(caller: Caller) -> None:
     answers = [ask(caller, contact=contact) for contact in (PARENT, OTHER, PARENT)]
     assert {(a.status_code, tuple(a.json), len(a.data)) for a in answers} == {

@@ -285,6 +285,26 @@ def test_a_driver_that_is_gone_is_named_with_what_it_said(records: Records, tmp_
     assert "Connection refused" in record.getMessage()
 
 
+@pytest.mark.parametrize("path", ["/consent", "/consent/status", "/letters"])
+def test_a_failure_is_one_line_of_the_log(app: Flask, kit: ConsentKit, records: Records, path: str) -> None:
+    browser = app.test_client()
+    browser.post("/consent", data={"decision": "reject-all"}, headers=SAME)
+    with kit.runtime.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE consentkit_subject RENAME TO gone")
+    records.records.clear()
+    assert browser.get(path).status_code == 503
+    assert [vars(r)["event"] for r in records.records if r.levelno == logging.ERROR] == ["ledger_unavailable"]
+
+
+def test_a_failure_of_the_api_is_one_line_of_the_log(app: Flask, kit: ConsentKit, records: Records) -> None:
+    caller = Caller(app, kit)
+    with kit.runtime.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE consentkit_subject RENAME TO gone")
+    records.records.clear()
+    assert caller.get("/subjects/u-1/decisions/newsletter").status_code == 503
+    assert [vars(r)["event"] for r in records.records if r.levelno == logging.ERROR] == ["ledger_unavailable"]
+
+
 def test_in_the_callers_transaction_nothing_is_said_before_the_commit(
     kit: ConsentKit, app: Flask, records: Records
 ) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from consentkit import ConsentKit, Policy, PolicyVersion
+from consentkit import ConsentKit, Cookie, MinorRules, Policy, PolicyVersion, Purpose
 from consentkit.verify import verify
-from tests.web.conftest import make_kit, policies
+from tests.web.conftest import PURPOSES, make_kit, policies
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 HTML = {"Accept": "text/html", **SAME}
@@ -58,6 +58,28 @@ def _boxes(page: str) -> list[tuple[str, str, str]]:
     return found
 
 
+def test_people_read_durations_in_their_language(app_of: Callable[..., Flask]) -> None:
+    cookies = [Cookie("_a", duration="P2Y"), Cookie("_b", duration="until you leave")]
+    kept = Purpose(
+        "analytics",
+        title="Statistics",
+        category="analytics",
+        valid_for="P6M",
+        retention="P13M",
+        cookies=cookies,
+    )
+    kit = make_kit(purposes=[*PURPOSES, kept])
+    browser = app_of(kit).test_client()
+    for page in ("/", "/consent"):
+        shown = browser.get(page).text
+        for said in ("13 months", "6 months", "(2 years)", "(until you leave)"):
+            assert said in shown
+        assert "P13M" not in shown
+    assert "13 Monate" in (german := browser.get("/consent?locale=de").text)
+    assert "6 Monaten" in german
+    assert '"retention":"P13M"' in kit.notice("de").body
+
+
 def test_the_policy_page_renders_markdown_without_raw_html(app_of: Callable[..., Flask]) -> None:
     text = "# Title\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1)) **bold**"
     policy = Policy("terms", title="T", versions=[PolicyVersion("1", texts={"en": text})])
@@ -96,6 +118,55 @@ def form_of(app: Flask, key: str, **changed: object) -> dict[str, object]:
     page = app.test_client().get(f"/consent/accept/{key}", headers=HTML).text
     notices = re.findall(r'name="notice" value="([^"]+)"', page)
     return {"decision": "accept", "method": "tick", "agree": "1", "notice": notices, **changed}
+
+
+def test_a_page_at_an_address_of_the_host_is_in_the_browsers_language(app: Flask, kit: ConsentKit) -> None:
+    browser = app.test_client()
+    browser.post("/consent", data={"decision": "reject-all"}, headers=SAME)
+    german = {"Accept-Language": "de-DE,de;q=0.9,en;q=0.5", **HTML}
+    refused = browser.get("/letters", headers=german)
+    assert (refused.status_code, '<html lang="de"' in refused.text) == (403, True)
+    kit.locale_loader(lambda: "en")
+    assert '<html lang="en"' in browser.get("/letters", headers=german).text
+
+
+def test_of_a_bundle_only_what_was_declined_is_said_to_be(app: Flask, kit: ConsentKit) -> None:
+    browser = app.test_client()
+    browser.post("/login", data={"user": "u-1"})
+    kit.accept("u-1", "privacy")
+    kit.decline("u-1", "terms")
+    page = browser.get("/consent/accept/sign_up").text
+    assert "You have declined" not in page
+    assert page.count("· declined") == 1
+    kit.decline("u-1", "privacy")
+    assert "You have declined" in browser.get("/consent/accept/sign_up").text
+
+
+def test_own_cookies_are_listed_under_necessary(app: Flask, kit: ConsentKit) -> None:
+    browser = app.test_client()
+    for page in ("/", "/consent"):
+        shown = browser.get(page).text
+        for name in ("consent", "consent_hint", "consent_seen"):
+            assert shown.count(f"<code>{name}</code>") == 1
+        assert "consent_age" not in shown
+        secure = browser.get(page, base_url="https://localhost").text
+        assert "<code>__Host-consent</code>" in secure
+        assert "<code>consent</code>" not in secure
+    assert "Erkennt diesen Browser wieder" in browser.get("/consent?locale=de").text
+    assert "(180 Tage)" in browser.get("/consent?locale=de").text
+    assert "consent_hint" not in kit.notice("en").body
+
+
+def test_own_cookies_that_the_catalogue_declares_are_not_listed_twice(app_of: Callable[..., Flask]) -> None:
+    declared = Purpose(
+        "session", title="S", category="necessary", basis="contract", cookies=[Cookie("consent_*")]
+    )
+    rules = MinorRules(unknown_age="ask")
+    shown = app_of(make_kit(purposes=[*PURPOSES, declared], minors=rules)).test_client().get("/consent").text
+    assert "<code>consent_*</code>" in shown
+    assert "<code>consent_hint</code>" not in shown
+    assert "<code>consent_age</code>" not in shown
+    assert "<code>consent</code>" in shown
 
 
 def test_a_bundle_is_accepted_in_one_act_with_one_event_each(app: Flask, kit: ConsentKit) -> None:

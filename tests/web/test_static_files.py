@@ -12,7 +12,7 @@ import pytest
 
 from consentkit.core.gate import ALLOWING
 from consentkit.core.terms import Basis, Reason, Status
-from consentkit.core.texts import built_in, texts
+from consentkit.core.texts import _flat, built_in, for_people, texts
 from consentkit.web import assets
 from tests.web.conftest import make_app, make_kit
 
@@ -85,6 +85,10 @@ def test_every_locale_says_everything(locale: str) -> None:
     english, found = texts("en"), texts(locale)
     flat = {f"{group}.{key}" for group, table in own.items() for key in table}
     assert {key for key in english if ".".join(key.split(".")[:2]) not in flat} == set()
+    english, found = (  # each language has the forms that its numbers need
+        {key: text for key, text in said.items() if not key.startswith("duration.")}
+        for said in (english, found)
+    )
     assert set(found) == set(english)
     for key, text in found.items():
         assert text.strip() == text != "", key
@@ -92,6 +96,20 @@ def test_every_locale_says_everything(locale: str) -> None:
         assert "<" not in text, key
     same = {key for key in english if found[key] == english[key]}
     assert locale == "en" or len(same) < 12, f"still English: {sorted(same)}"
+
+
+@pytest.mark.parametrize("locale", built_in())
+def test_every_locale_has_words_for_every_duration(locale: str) -> None:
+    own = tomllib.loads((LOCALES / f"{locale}.toml").read_text("utf-8"))["duration"]
+    words = {f"duration.{key}": text for key, text in _flat(own).items()}
+    for unit in ["Y", "M", "W", "D", "TH", "TM", "TS"]:
+        for number in (*range(1, 130), 1000):
+            time = "T" if unit[0] == "T" else ""
+            duration = f"P{time}{number}{unit[-1]}"
+            for case in ("", "after"):
+                said = for_people(duration, words, case)
+                assert str(number) in said or (locale == "ar" and number < 3), (duration, said)
+                assert "{" not in said
 
 
 @pytest.mark.parametrize("locale", built_in())
