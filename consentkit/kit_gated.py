@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from consentkit.core.catalog import Catalog
 from consentkit.core.errors import ConsentKitError, ConsentMissing
-from consentkit.core.gate import Decision, first_denial
+from consentkit.core.gate import Decision, lowest
 from consentkit.kit_declared import JOB, MARK, declare, put_behind
 from consentkit.kit_read import missing
 from consentkit.kit_wrapped import name_of, place_of, refuse_around, wrapped
@@ -119,9 +119,9 @@ def first_no(
     denials = [answer for answer in answers if not answer[1].allowed]
     for item, decision in denials or answers:
         kit.decided(item, decision, about.subject, tenant)
-    no = first_denial(decision for _, decision in denials)
-    if no is None:
+    if not denials:
         return None
+    no = lowest([decision for _, decision in denials])
     blocked(kit, no, about.subject)
     return missing(no, kit.catalog, about.subject, tenant)
 

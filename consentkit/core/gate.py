@@ -5,7 +5,7 @@ It reads no clock and no table: a `View` holds all it may know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,7 +25,7 @@ __all__ = [
     "View",
     "decide",
     "decide_one",
-    "first_denial",
+    "lowest",
     "unavailable",
 ]
 
@@ -320,11 +320,9 @@ def decide(rules: Sequence[Rule], view: View) -> Decision:
         return decide_one(rules[0], view)
     age = age_of(view)
     answers = [_decide(rule, view, age) for rule in rules]
-    denial = first_denial(answers)
-    return denial if denial is not None else min(answers, key=lambda answer: answer.number)
+    return lowest([answer for answer in answers if not answer.allowed] or answers)
 
 
-def first_denial(answers: Iterable[Decision]) -> Decision | None:
-    """Of several answers the denial of the lowest rule, None where all of them allow."""
-    denials = (answer for answer in answers if not answer.allowed)
-    return min(denials, key=lambda answer: answer.number, default=None)
+def lowest(answers: Sequence[Decision]) -> Decision:
+    """The answer of the lowest rule."""
+    return min(answers, key=lambda answer: answer.number)
