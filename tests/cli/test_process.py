@@ -54,7 +54,7 @@ def test_an_embedded_ledger_is_ready_by_itself(shop: Shop) -> None:
     done = shop.consent("check")
     assert done.returncode == 0, done.stderr
     assert [line.split()[:2] for line in done.stdout.splitlines() if line[0] != " "] == [
-        [name, "ok"] for name in ("catalogue", "gates", "database", "keys", "tables", "published")
+        [name, "ok"] for name in ("catalogue", "gates", "database", "keys", "files", "tables", "published")
     ]
 
 
