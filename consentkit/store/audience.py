@@ -102,8 +102,11 @@ def _is_of(question: Question, subject: Any) -> Condition:
 def stream(database: Database, statement: Ids) -> Iterator[str]:
     """The ids bit by bit, from a server-side cursor on PostgreSQL. Raises StoreUnavailable."""
     with store_errors(), database.engine.connect() as connection:
-        if database.postgresql:  # all rows are wanted, not the first ones soon
+        if database.postgresql:
+            # All rows are wanted, not the first ones soon. And tables that were small when they were last analyzed
+            # would be joined by loops in loops.
             connection.exec_driver_sql("SET LOCAL cursor_tuple_fraction = 1.0")
+            connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
         with closing(connection.execution_options(yield_per=CHUNK).scalars(statement)) as found:
             yield from found
 

@@ -581,6 +581,25 @@ class TestHostOnPostgresql(OnPostgresql, HostSuite):
             )
         assert "Nested Loop" not in plan, plan
 
+    def test_a_list_does_not_depend_on_statistics(self, kit: Kit) -> None:
+        """Analyzed when they were empty, then filled: loops in loops would take minutes."""
+        people = (
+            "SELECT n, 'm' || n AS id, decode(md5('m' || n), 'hex') AS key FROM generate_series(1, 100000) n"
+        )
+        with kit.runtime.database.engine.begin() as connection:
+            connection.exec_driver_sql(
+                "DELETE FROM consentkit_state; DELETE FROM consentkit_subject; ANALYZE"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO consentkit_subject (bucket, tenant, subject, subject_key, salt) "
+                f"SELECT n %% 1024, '', id, key, '' FROM ({people}) people"
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO consentkit_state SELECT n %% 1024, key, 'purpose', 'news', '', 'subject', 'given', "
+                f"1, 0, 1, NULL, gen_random_uuid() FROM ({people}) people"
+            )
+        assert sum(1 for _ in kit.audience_ids("news")) == 100_000
+
 
 class TestFactsOnSqlite(OnSqlite, FactsSuite): ...
 
