@@ -22,7 +22,8 @@
   let state = { decided: false, granted: [] };
   let told = "banner,false,"; /* the gist of it */
   let seen = ""; /* the cookie when it was last looked at */
-  let busy = false;
+  let busy = null; /* the answer that is on its way */
+  let turn = 0; /* answers that were recorded, here or in another tab */
   let leaving = false;
   let opener = null;
   let answered = false; /* whether the dialog closed upon an answer */
@@ -88,13 +89,16 @@
   }
 
   /* The cookie may have changed elsewhere: in another tab, or while this page was in the back-forward cache. */
-  async function refresh() {
-    if (cookie() === seen) return;
+  async function refresh(overtaken) {
+    if (cookie() === seen && !overtaken) return;
     const anew = seen;
+    const began = turn;
     let next = hint();
     let source = "restored";
-    if (!next.fresh) {
+    if (!next.fresh || overtaken) {
       next = await ask(page.status).catch(() => ({ shown: "banner", granted: [] }));
+      await busy;
+      if (began !== turn) return refresh(true); /* said before the answer was heard: so is the cookie that came with it */
       seen = cookie();
       if (next.gpc) source = "gpc";
     }
@@ -204,14 +208,17 @@
     return answer;
   }
 
-  async function answer(decision, form, source, keys = []) {
-    if (busy || !form) return;
+  function answer(...what) {
+    return (busy ||= send(...what).finally(() => (busy = null)));
+  }
+
+  async function send(decision, form, source, keys = []) {
+    if (!form) return;
     const dialog = find(DIALOG);
     const error = find("[data-consent-error]", form);
     const body = new URLSearchParams(new FormData(form));
     body.set("decision", decision);
     for (const key of keys) body.append(find(`${DIALOG} [value="${CSS.escape(key)}"]`)?.name || "purpose", key);
-    busy = true;
     error.textContent = "";
     form.setAttribute("aria-busy", "true");
     try {
@@ -228,9 +235,9 @@
       refresh(); /* a no is recorded also where the yes beside it has to wait */
       return;
     } finally {
-      busy = false;
       form.removeAttribute("aria-busy");
     }
+    turn += 1;
     seen = cookie();
     answered = true;
     if (dialog?.open) dialog.close();
@@ -316,7 +323,10 @@
   on("pageshow", (event) => {
     if (window.BroadcastChannel) {
       channel = new BroadcastChannel("consentkit");
-      channel.onmessage = refresh;
+      channel.onmessage = () => {
+        turn += 1;
+        refresh();
+      };
     }
     if (event.persisted) refresh();
   }, window);

@@ -51,11 +51,11 @@
 
   function show(items) {
     const open = new Map(items.map((item) => [`${item.key}.${item.ordinal}`, item]));
-    for (const one of all()) one.hidden = !open.has(idOf(one));
+    for (const one of all()) one.hidden = !open.has(idOf(one)) || "seen" in one.dataset;
     const there = new Map(all().map((one) => [idOf(one), one]));
     for (const [id, item] of open) {
       const one = there.get(id) || made(item);
-      if (!item.told) watcher.observe(one);
+      if (!item.told && !one.hidden) watcher.observe(one);
     }
     tidy();
   }
@@ -86,6 +86,7 @@
       find("[data-consent-error]", one).textContent = bar.dataset.error;
       return;
     }
+    one.dataset.seen = ""; /* whatever an earlier question still answers */
     one.hidden = true;
     tidy();
     const next = all().find((other) => !other.hidden);

@@ -140,7 +140,7 @@ def _bar(state: State, locale: str, found: Sequence[Announcement]) -> dict[str, 
     return {
         "announcements": [announcements.describe(state, each) for each in found],
         "action": url_for("consentkit.announcements"),
-        "status": url_for("consentkit.status", locale=locale),
+        "status": url_for("consentkit.status", locale=locale, hint="keep"),
         "style": assets.url(assets.NOTICES_STYLE),
         "script": assets.url(assets.NOTICES),
         "t": texts(locale),

@@ -56,11 +56,16 @@ def preferences_page(
 
 
 def status(state: State) -> Response:
-    """`GET /consent/status`: the visitor's standing as JSON, with what is announced to this very person."""
+    """`GET /consent/status`: the visitor's standing as JSON, with what is announced to this very person.
+
+    `?hint=keep` leaves the hint for scripts alone: this answer may come after that to a later `POST /consent`,
+    and only the script that asks for both can tell.
+    """
     now = standing(state)
     said = {"announcements": to_show(state), "link": offer_url(state)}
     response = jsonify({**standing_json(state, now), **said})
-    _correct_hint(state, response, now)
+    if request.args.get("hint") != "keep":
+        _correct_hint(state, response, now)
     expire_cookies(state, response)
     return _private(response)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, render_template_string
+from flask import Flask, Response, render_template_string, request
 from playwright.sync_api import Browser, Page, expect
 from releases import DATE, START, Site, version
 
@@ -225,6 +226,25 @@ def test_who_acknowledged_never_sees_it_flash(visit: Visit, page: Page) -> None:
     page.goto(page.url)
     expect(page.locator("[data-consent-announcements]")).to_be_hidden()
     assert page.evaluate("window.shift") == 0
+
+
+def test_what_was_acknowledged_does_not_come_back(visit: Visit, app: Flask, page: Page) -> None:
+    """The status is asked for, is slow, and still tells of it after it was acknowledged."""
+    acknowledged = threading.Event()
+
+    @app.after_request
+    def late(response: Response) -> Response:
+        if request.path == "/consent/status" and "hint" in request.args:
+            acknowledged.wait(10)
+        return response
+
+    with page.expect_response("**/consent/status?*hint=keep") as first:
+        visit("/home").locator("[data-consent-announcement]:visible button").click()
+        expect(page.locator("[data-consent-announcements]")).to_be_hidden()
+        acknowledged.set()
+    assert [item["key"] for item in first.value.json()["announcements"]] == ["terms"]
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("[data-consent-announcements]")).to_be_hidden()
 
 
 @pytest.fixture

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from banner_site import LOCALES, make_app, until
-from flask import Flask, request
+from banner_site import LOCALES, becomes, make_app, until
+from flask import Flask, Response, request
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from consentkit.core.texts import texts
@@ -94,6 +95,58 @@ def test_opting_out_stops_what_runs(open_at: Open, app: Flask) -> None:
     until(page, "!order.includes('ads') && document.documentElement.dataset.consent === 'decided'")
     assert page.evaluate("order.filter(name => name !== 'necessary')") == []
     assert {action for _, action in recorded(app)} == {"refused"}
+
+
+@pytest.fixture
+def slowly(app: Flask) -> threading.Event:
+    """What the server says of the visitor's standing comes late: when the event is set."""
+    told = threading.Event()
+
+    @app.after_request
+    def late(response: Response) -> Response:
+        if request.path == "/consent/status":
+            told.wait(10)
+        return response
+
+    return told
+
+
+def test_a_no_is_not_undone_by_what_was_said_before_it(
+    open_at: Open, slowly: threading.Event, url: str
+) -> None:
+    """The status overtaken by an answer comes with a hint of its own."""
+    page = open_at("US")
+    with page.expect_response("**/consent/status") as first:
+        button(page, "reject-all").click()
+        expect(page.locator("html")).to_have_attribute("data-consent", "decided")
+        slowly.set()
+    assert first.value.json()["granted"] == ["preferences", "analytics", "marketing"]
+    becomes(page, lambda: hint_of(page).split("~")[1], "d")
+    assert page.evaluate("[order, consentkit.state.granted]") == [["necessary"], []]
+    page.goto(url + "/other")
+    until(page, "order.includes('necessary')")
+    assert page.evaluate("order") == ["necessary"]
+
+
+def test_a_no_in_another_tab_is_not_undone_either(open_at: Open, slowly: threading.Event, url: str) -> None:
+    slowly.set()
+    page = open_at("US")
+    until(page, "order.includes('ads')")
+    page.context.clear_cookies()
+    slowly.clear()
+    other = page.context.new_page()
+    other.goto(url + "/other")
+    with other.expect_response("**/consent/status") as first:
+        button(page, "reject-all").click()
+        expect(other.locator("html")).to_have_attribute("data-consent", "decided")
+        slowly.set()
+    assert first.value.json()["granted"] == ["preferences", "analytics", "marketing"]
+    becomes(other, lambda: hint_of(other).split("~")[1], "d")
+    assert other.evaluate("[order, consentkit.state.granted]") == [["necessary"], []]
+
+
+def hint_of(page: Page) -> str:
+    return {str(c["name"]): str(c["value"]) for c in page.context.cookies()}["consent_hint"]
 
 
 def test_no_is_as_easy_as_yes_in_the_notice(open_at: Open) -> None:

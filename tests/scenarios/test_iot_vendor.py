@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from banner_site import becomes
 from browsing import Browser
 from fetching import Tag, fetched, waiting
 from flask import Flask
@@ -265,6 +266,7 @@ def test_2_12_a_browser_fetches_what_was_allowed_by_category(
     for path in ("/", "/manual", "/map"):
         calls.clear()
         page.goto(url + path)
+        becomes(page, lambda: sorted(set(calls)), wanted)
         page.wait_for_load_state("networkidle")
         assert sorted(set(calls)) == wanted, path
         assert page.locator("iframe").count() == ("marketing" in allowed), path

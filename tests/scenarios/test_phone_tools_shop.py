@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 import time_machine
+from banner_site import becomes
 from browsing import Browser
 from fetching import Tag, fetched, form_with, waiting
 from flask import Flask
@@ -108,13 +109,13 @@ def test_4_1_a_yes_releases_the_vendors_of_that_category_and_no_other(
     page.wait_for_load_state("networkidle")
     assert called == []
     page.evaluate("category => consentkit.decide('save', [category])", category)
-    page.wait_for_load_state("networkidle")
     page.goto(url)
+    becomes(page, lambda: sorted(set(called)), released)
     page.wait_for_load_state("networkidle")
     assert sorted(set(called)) == released
-    page.evaluate("consentkit.decide('withdraw-all')")
-    page.wait_for_load_state("networkidle")
     called.clear()
+    with page.expect_navigation(wait_until="networkidle"):  # a new page stops what ran
+        page.evaluate("void consentkit.decide('withdraw-all')")
     page.goto(url)
     page.wait_for_load_state("networkidle")
     assert called == []

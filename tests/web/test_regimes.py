@@ -203,6 +203,13 @@ class TestNotice:
         assert client.get_cookie("consent") is None
         assert status(client, "DE")["shown"] == "banner", "elsewhere everything is asked"
 
+    def test_the_hint_is_left_alone_on_demand(self, app: Flask) -> None:
+        """The answer to this request may be overtaken by one to a later no."""
+        client = app.test_client()
+        for query, written in (("?hint=keep", False), ("", True)):
+            client.get(f"/consent/status{query}", headers={"X-Place": "US"})
+            assert (client.get_cookie("consent_hint") is not None) is written
+
     def test_what_is_asked_anew_is_shown_anew(self, app: Flask) -> None:
         client = app.test_client()
         client.set_cookie("consent_hint", "00000000~a20000~analytics")
