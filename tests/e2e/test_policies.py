@@ -177,9 +177,9 @@ def test_changes_are_not_told_by_colour_alone(visit: Visit) -> None:
 
 
 def test_the_archive_on_paper(visit: Visit, page: Page, tmp_path: Path) -> None:
-    page.emulate_media(media="print", color_scheme="dark")
     for number, place in enumerate((CHANGED, "/consent/policies/terms/1")):
         visit(place)
+        page.emulate_media(media="print", color_scheme="dark")
         keep(page, f"print-{number}")
         expect(page.locator(".ck-bar")).to_be_hidden()
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
