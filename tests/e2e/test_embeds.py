@@ -218,7 +218,8 @@ def test_private_content_comes_with_a_new_page(visit: Visit) -> None:
     answer(page, "accept-all")
     until(page, "(window.order || []).includes('stats')")
     page.locator("#link").click()
-    page.locator(f"{DIALOG} [data-consent-action=reject-all]").click()
+    with page.expect_event("load"):
+        page.locator(f"{DIALOG} [data-consent-action=reject-all]").click()
     expect(notice(page)).to_be_visible()
     assert "player" not in page.content()
     assert "ran.js" not in page.content()
@@ -242,7 +243,8 @@ def test_private_content_leaves_other_tabs_after_a_no(visit: Visit, url: str) ->
     other.goto(url + "/private")
     expect(film(other, 0)).to_be_visible()
     page.locator("#link").click()
-    page.locator(f"{DIALOG} [data-consent-action=reject-all]").click()
+    with other.expect_event("load"), page.expect_event("load"):
+        page.locator(f"{DIALOG} [data-consent-action=reject-all]").click()
     expect(notice(other)).to_be_visible()
     assert "player" not in other.content()
 

@@ -122,7 +122,8 @@ def test_withdrawing_stops_what_runs_by_a_new_page(visit: Visit, url: str) -> No
     page.context.add_cookies([{"name": "_st1", "value": "x", "url": url}])
     page.evaluate("window.before = true")
     page.locator("#link").click()
-    page.locator(f"{DIALOG} [data-consent-action=reject-all]").click()
+    with page.expect_event("load"):
+        page.locator(f"{DIALOG} [data-consent-action=reject-all]").click()
     until(page, "window.before === undefined")
     expect(page.locator(NOTE)).to_be_focused()
     expect(page.locator(NOTE)).to_contain_text("rejected")
