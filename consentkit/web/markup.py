@@ -86,15 +86,11 @@ def consent_banner(position: str = "bottom") -> Markup:
     if not catalog.choices and not catalog.apart:
         return Markup("")
     locale = state.locale()
-    own = own_cookies.own_cookies(state)
-    return state.rendered.template(
-        "banner.html", (locale, position, own), lambda: _banner(state, locale, position, own)
-    )
+    key = (locale, position, own_cookies.visitor_cookie(state))
+    return state.rendered.template("banner.html", key, lambda: _banner(state, locale, position))
 
 
-def _banner(
-    state: State, locale: str, position: str, own: Sequence[own_cookies.OwnCookie]
-) -> dict[str, object]:
+def _banner(state: State, locale: str, position: str) -> dict[str, object]:
     catalog, notice = state.kit.catalog, state.kit.notice(locale)
     return {
         "notice": notice.data,
@@ -102,7 +98,7 @@ def _banner(
         "action": url_for("consentkit.preferences"),
         "t": texts(locale),
         "position": position,
-        "own_cookies": own_cookies.for_readers(own, locale),
+        "own_cookies": own_cookies.for_readers(own_cookies.own_cookies(state), locale),
         "gpc": any("gpc" in purpose.signals for purpose in catalog.purposes.values()),
     }
 

@@ -52,18 +52,18 @@ class State:
 
         A page of the host is the same for everybody, so Accept-Language does not decide there.
         """
-        return self._locale(ours=has_request_context() and request.blueprint == BLUEPRINT)
+        return self._locale(lambda: has_request_context() and request.blueprint == BLUEPRINT)
 
     def page_locale(self) -> str:
         """The same for a page of ours at an address of the host: the host's language, else the browser's."""
-        return self._locale(ours=self.loaders.locale is None or request.blueprint == BLUEPRINT)
+        return self._locale(lambda: self.loaders.locale is None or request.blueprint == BLUEPRINT)
 
-    def _locale(self, *, ours: bool) -> str:
+    def _locale(self, ours: Callable[[], bool]) -> str:
         catalog = self.kit.catalog
         if len(catalog.locales) == 1:
             return catalog.site.default_locale
         wanted: str | None = None
-        if ours:
+        if ours():
             wanted = request.args.get("locale") or request.form.get("locale")
             if wanted not in catalog.locales:
                 wanted = request.accept_languages.best_match(catalog.locales)
