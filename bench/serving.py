@@ -25,16 +25,16 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def cpu_s(self) -> float:
-        """Seconds of CPU that its workers have used so far; 0 where there is no /proc."""
-        ticks = 0
+        """Seconds of CPU that the threads of its workers have used so far; 0 where there is no /proc."""
+        nanoseconds = 0
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                fields = stat.read_text().rpartition(")")[2].split()
+                if int(stat.read_text().rpartition(")")[2].split()[1]) == self.process.pid:
+                    for thread in (stat.parent / "task").glob("*/schedstat"):
+                        nanoseconds += int(thread.read_text().split()[0])
             except OSError:
                 continue
-            if int(fields[1]) == self.process.pid:
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return nanoseconds / 1e9
 
 
 @contextmanager
@@ -121,6 +121,14 @@ class Load:
 
     def __str__(self) -> str:
         return f"{self.rate:6,.0f}/s  p50 {self.p50_ms:5.1f}  p99 {self.p99_ms:5.1f} ms  CPU {self.cpu_us:5,.0f} us"
+
+
+def burst(server: Server, client: Client, times: int) -> float:
+    """Microseconds of CPU for each answer to one client. Every answer has to be a 200."""
+    before = server.cpu_s()
+    for number in range(times):
+        assert client.send(number) == 200, "an answer was not 200"
+    return (server.cpu_s() - before) / times * 1e6
 
 
 def load(server: Server, clients: list[Client], for_s: float) -> Load:

@@ -86,8 +86,9 @@ def consent_banner(position: str = "bottom") -> Markup:
     if not catalog.choices and not catalog.apart:
         return Markup("")
     locale = state.locale()
-    key = (locale, position, own_cookies.visitor_cookie(state))
-    return state.rendered.template("banner.html", key, lambda: _banner(state, locale, position))
+    return state.rendered.template(
+        "banner.html", (locale, position), lambda: _banner(state, locale, position)
+    )
 
 
 def _banner(state: State, locale: str, position: str) -> dict[str, object]:

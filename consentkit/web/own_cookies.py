@@ -39,11 +39,6 @@ def own_cookies(state: State) -> tuple[OwnCookie, ...]:
     )
 
 
-def visitor_cookie(state: State) -> str:
-    """The name of the visitor's own; all that differs between the requests of an app."""
-    return cookie_name(state) if has_request_context() else "consent"
-
-
 def for_readers(cookies: Iterable[OwnCookie], locale: str) -> list[dict[str, str]]:
     """The same in a language, as the cookies of a purpose are listed."""
     words = texts(locale)
@@ -59,7 +54,8 @@ def for_readers(cookies: Iterable[OwnCookie], locale: str) -> list[dict[str, str
 
 def _set_here(state: State, catalog: Catalog) -> Iterator[OwnCookie]:
     lasts = f"P{lifetime_s(state) // DAY_S}D"
-    yield OwnCookie(visitor_cookie(state), "visitor", lasts)
+    name = cookie_name(state) if has_request_context() else "consent"
+    yield OwnCookie(name, "visitor", lasts)
     if catalog.choices or catalog.apart:
         yield OwnCookie(HINT, "hint", lasts)
     if catalog.policies:

@@ -14,7 +14,7 @@ from consentkit.web.context import environ
 _TEMPLATES = str(Path(__file__).parent.parent / "templates")
 _NONCE = "nonce-of-the-page"
 _KEPT_AT_MOST = 256
-"""The path of the app is a part of the key, and behind some proxies a client may send many."""
+"""Where the app is reached is a part of the key, and behind some proxies a client may send many such paths."""
 
 Key = tuple[Hashable, ...]
 Values = Callable[[], Mapping[str, object]]
@@ -26,7 +26,7 @@ def render(template: str, values: Mapping[str, object]) -> Markup:
 
 
 class Rendered:
-    """Markup of one app, by a key that names everything it depends on besides the app and its path.
+    """Markup of one app, by a key that names everything it depends on besides the app and where it is reached.
 
     Made for each page where the host debugs, overrides the template, or builds addresses in a way of its own.
     """
@@ -37,7 +37,7 @@ class Rendered:
 
     def template(self, template: str, key: Hashable, values: Values, nonce: str | None = None) -> Markup:
         """A template with these values; a nonce is put in afterwards."""
-        whole = (self._path, template, key, nonce is None)
+        whole = (self._where, template, key, nonce is None)
         found = self._kept.get(whole)
         if found is None:
             found = render(template, {**values(), "nonce": None if nonce is None else _NONCE})
@@ -47,7 +47,7 @@ class Rendered:
 
     def once(self, key: Hashable, make: Callable[[], Markup]) -> Markup:
         """What needs no template."""
-        whole = (self._path, key)
+        whole = (self._where, key)
         found = self._kept.get(whole)
         if found is None:
             found = make()
@@ -59,15 +59,18 @@ class Rendered:
             self._kept[whole] = found
 
     @property
-    def _path(self) -> str | None:
-        """Where the app is mounted; None where markup may depend on more, or outside of a request."""
+    def _where(self) -> tuple[str, str] | None:
+        """The scheme and the app's path; None where markup may depend on more, or outside of a request.
+
+        By the scheme, the visitor's cookie has another name.
+        """
         if self._varies:
             return None
         try:
-            path: str = environ().get("SCRIPT_NAME", "")
+            request = environ()
         except RuntimeError:
             return None
-        return path
+        return request["wsgi.url_scheme"], request.get("SCRIPT_NAME", "")
 
     @cached_property
     def _varies(self) -> bool:
