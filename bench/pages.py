@@ -75,11 +75,9 @@ def through_gunicorn() -> None:
     found = [_one_start() for _ in range(STARTS)]
     mine, theirs = (statistics.median(column) / 1e6 for column in zip(*found, strict=True))
     line("the page with banner through gunicorn", mine, theirs, 1.05, name="bare")
-    print(f"      by start: {', '.join(f'{ours / bare:.2f}' for ours, bare in sorted(found, key=_quotient))}")
-
-
-def _quotient(pair: tuple[float, float]) -> float:
-    return pair[0] / pair[1]
+    print(
+        "      by start:", ", ".join(f"{ratio:.2f}" for ratio in sorted(ours / bare for ours, bare in found))
+    )
 
 
 def _one_start() -> tuple[float, float]:
@@ -88,10 +86,10 @@ def _one_start() -> tuple[float, float]:
         both = [(server, Client(server.port, "GET", "/")) for server in (ours, bare)]
         for server, client in both:
             burst(server, client, BURST * 2)  # the first answers compile the templates
-        turns = [[burst(server, client, BURST) for server, client in both] for _ in range(BURSTS)]
+        rounds = [[burst(server, client, BURST) for server, client in both] for _ in range(BURSTS)]
         for _, client in both:
             client.close()
-    mine, theirs = (statistics.median(column) for column in zip(*turns, strict=True))
+    mine, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
     return mine, theirs
 
 

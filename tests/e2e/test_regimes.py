@@ -129,6 +129,31 @@ def test_a_no_is_not_undone_by_what_was_said_before_it(
     assert page.evaluate("order") == ["necessary"]
 
 
+def test_what_is_heard_while_a_no_is_on_its_way_starts_nothing(
+    open_at: Open, slowly: threading.Event, app: Flask
+) -> None:
+    recorded = threading.Event()
+
+    @app.after_request
+    def late(response: Response) -> Response:
+        if request.method == "POST":
+            recorded.wait(10)
+        return response
+
+    page = open_at("US")
+    with page.expect_response("**/consent") as answer:
+        with page.expect_response("**/consent/status") as told, page.expect_request("**/consent"):
+            button(page, "reject-all").click()
+            slowly.set()
+        assert told.value.json()["granted"] == ["preferences", "analytics", "marketing"]
+        page.wait_for_timeout(300)
+        assert page.evaluate("order") == ["necessary"]
+        recorded.set()
+    assert answer.value.json()["granted"] == []
+    until(page, "document.documentElement.dataset.consent === 'decided'")
+    assert page.evaluate("[order, consentkit.state.granted]") == [["necessary"], []]
+
+
 def test_a_no_in_another_tab_is_not_undone_either(open_at: Open, slowly: threading.Event, url: str) -> None:
     slowly.set()
     page = open_at("US")
