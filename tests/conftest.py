@@ -25,7 +25,13 @@ PARTS = {"browser": "browser_type", "pg": "pg_server"}  # and the fixture that a
 SKIP = {name for name in os.environ.get("CONSENTKIT_SKIP", "").split(",") if name}
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+CHROMIUM_NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome-stable",
+    "google-chrome",
+)
 CHROMIUM_ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM_FLAGS = [
     "--disable-background-networking",
