@@ -7,8 +7,6 @@ the host would otherwise have the last word, and a template that is streamed ask
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
 
 from flask import Response, after_this_request
 from werkzeug.datastructures import Headers
@@ -16,26 +14,20 @@ from werkzeug.http import dump_header, parse_dict_header, parse_list_header
 
 from consentkit.web.context import environ
 
-_REPLY = "consentkit.reply"
+REPLY = "consentkit.reply"
+"""Where a request has its own, in its WSGI environment."""
 _ELSEWHERE = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
 """What content networks and proxies read instead of `Cache-Control`, besides the headers of RFC 9213."""
 
 
-@dataclass(slots=True)
 class Reply:
-    """What one response owes to caches. `gone`: its headers have left."""
+    """What one response owes to caches. `gone`: its headers have left. Made for each request: without an `__init__`."""
 
-    vary: dict[str, None] = field(default_factory=dict)
+    vary: tuple[str, ...] = ()
     private: bool = False
     stored: bool = True
     gone: bool = False
     hooked: bool = False
-
-
-def begin(request: dict[str, Any]) -> Reply:
-    """Note what this request asks from now on, on its WSGI environment."""
-    reply = request[_REPLY] = Reply()
-    return reply
 
 
 def say(reply: Reply, headers: Headers) -> None:
@@ -50,8 +42,8 @@ def say(reply: Reply, headers: Headers) -> None:
 def vary_by(header: str) -> None:
     """The answer depends on this header of the request."""
     reply = _reply()
-    if reply is not None:
-        reply.vary[header] = None
+    if reply is not None and header not in reply.vary:
+        reply.vary += (header,)
 
 
 def for_one_person() -> bool:
@@ -99,7 +91,7 @@ def add_vary(headers: Headers, names: Iterable[str]) -> None:
 
 def _reply() -> Reply | None:
     """Of this request; None where no response is made. What caches inside of the app see is said to them, too."""
-    reply: Reply | None = environ().get(_REPLY)
+    reply: Reply | None = environ().get(REPLY)
     if reply is not None and not reply.hooked:
         reply.hooked = True
         after_this_request(_said)
@@ -107,7 +99,7 @@ def _reply() -> Reply | None:
 
 
 def _said(response: Response) -> Response:
-    reply: Reply | None = environ().get(_REPLY)
+    reply: Reply | None = environ().get(REPLY)
     if reply is not None:
         say(reply, response.headers)
     return response

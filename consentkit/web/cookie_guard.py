@@ -19,7 +19,7 @@ from consentkit import logs
 from consentkit.core.catalog import Catalog, Cookie
 from consentkit.core.gate import Decision
 from consentkit.kit_gated import blocked
-from consentkit.web.caching import Reply, begin, keep_private, say
+from consentkit.web.caching import REPLY, Reply, keep_private, say
 from consentkit.web.current import current
 from consentkit.web.set_cookie import SetCookie, is_necessary, name_of, parse, readable
 from consentkit.web.state import state_of
@@ -50,7 +50,7 @@ class CookieGuard:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve a request (PEP 3333)."""
-        reply = begin(environ)
+        reply = environ[REPLY] = Reply()
 
         def start(status: str, headers: HeaderList, *exc_info: Any) -> Any:
             for name, _ in () if self._off else headers:

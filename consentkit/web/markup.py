@@ -82,8 +82,7 @@ def _heeding(catalog: Catalog) -> Sequence[str]:
 def consent_banner(position: str = "bottom") -> Markup:
     """The banner, as the first element of `<body>`: `bottom` (fixed) or `top` (in the flow of the page)."""
     state = current_state()
-    catalog = state.kit.catalog
-    if not catalog.choices and not catalog.apart:
+    if not state.asks:
         return Markup("")
     locale = state.locale()
     return state.rendered.template(

@@ -37,7 +37,7 @@ class Rendered:
 
     def template(self, template: str, key: Hashable, values: Values, nonce: str | None = None) -> Markup:
         """A template with these values; a nonce is put in afterwards."""
-        whole = (self._where, template, key, nonce is None)
+        whole = (_where(), template, key, nonce is None)
         found = self._kept.get(whole)
         if found is None:
             found = render(template, {**values(), "nonce": None if nonce is None else _NONCE})
@@ -47,7 +47,7 @@ class Rendered:
 
     def once(self, key: Hashable, make: Callable[[], Markup]) -> Markup:
         """What needs no template."""
-        whole = (self._where, key)
+        whole = (_where(), key)
         found = self._kept.get(whole)
         if found is None:
             found = make()
@@ -55,25 +55,12 @@ class Rendered:
         return found
 
     def _keep(self, whole: Key, found: Markup) -> None:
-        if whole[0] is not None and len(self._kept) < _KEPT_AT_MOST:
+        if whole[0] is not None and not self._varies and len(self._kept) < _KEPT_AT_MOST:
             self._kept[whole] = found
-
-    @property
-    def _where(self) -> tuple[str, str] | None:
-        """The scheme and the app's path; None where markup may depend on more, or outside of a request.
-
-        By the scheme, the visitor's cookie has another name.
-        """
-        if self._varies:
-            return None
-        try:
-            request = environ()
-        except RuntimeError:
-            return None
-        return request["wsgi.url_scheme"], request.get("SCRIPT_NAME", "")
 
     @cached_property
     def _varies(self) -> bool:
+        """Whether markup may depend on more than its key."""
         app, defaults = self._app, self._app.url_default_functions
         by_host = app.url_map.host_matching or app.subdomain_matching
         by_request = defaults.get(None) or defaults.get(self._endpoints)
@@ -82,3 +69,12 @@ class Rendered:
     def _is_ours(self, template: str) -> bool:
         found = self._app.jinja_env.get_template(f"consentkit/{template}").filename
         return found is not None and found.startswith(_TEMPLATES)
+
+
+def _where() -> tuple[str, str] | None:
+    """The scheme, by which the visitor's cookie has its name, and the app's path; None outside of a request."""
+    try:
+        request = environ()
+    except RuntimeError:
+        return None
+    return request["wsgi.url_scheme"], request.get("SCRIPT_NAME", "")

@@ -23,8 +23,9 @@ MARK = "_consent"
 def install(app: Flask) -> None:
     """Look at every response that changes the session."""
 
+    state = state_of(app)
+
     def look(response: Response) -> Response:
-        state = state_of(app)
         if state.loaders.subject is not None and _session_changed():
             _compare(state, response)
         return response
@@ -37,8 +38,8 @@ def _session_changed() -> bool:
 
     The `session` proxy would mark it as accessed and so add `Vary: Cookie` to every page of the host.
     """
-    context = vars(request_ctx._get_current_object())  # type: ignore[attr-defined]
-    opened = context.get("_session", context.get("session"))
+    context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+    opened = context._session if hasattr(context, "_session") else context.session
     return bool(getattr(opened, "modified", False))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from flask import Flask, has_app_context, has_request_context, request
@@ -38,7 +38,10 @@ class Loaders:
 
 @dataclass
 class State:
-    """One app's consentkit. `embedded`: the ledger is the SQLite file in the instance folder."""
+    """One app's consentkit. `embedded`: the ledger is the SQLite file in the instance folder.
+
+    `asks`: whether there is anything for a banner to ask.
+    """
 
     kit: ConsentKit
     runtime: Runtime
@@ -46,22 +49,27 @@ class State:
     loaders: Loaders
     embedded: bool
     rendered: Rendered
+    only_locale: str | None = field(init=False)
+    asks: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        catalog = self.kit.catalog
+        self.only_locale = catalog.site.default_locale if len(catalog.locales) == 1 else None
+        self.asks = bool(catalog.choices or catalog.apart)
 
     def locale(self) -> str:
         """The locale of this page: on ours `?locale=`, then Accept-Language; else the host's, or the default.
 
         A page of the host is the same for everybody, so Accept-Language does not decide there.
         """
-        return self._locale(lambda: has_request_context() and request.blueprint == BLUEPRINT)
+        return self.only_locale or self._locale(_on_a_page_of_ours)
 
     def page_locale(self) -> str:
         """The same for a page of ours at an address of the host: the host's language, else the browser's."""
-        return self._locale(lambda: self.loaders.locale is None or request.blueprint == BLUEPRINT)
+        return self.only_locale or self._locale(lambda: self.loaders.locale is None or request.blueprint == BLUEPRINT)
 
     def _locale(self, ours: Callable[[], bool]) -> str:
         catalog = self.kit.catalog
-        if len(catalog.locales) == 1:
-            return catalog.site.default_locale
         wanted: str | None = None
         if ours():
             wanted = request.args.get("locale") or request.form.get("locale")
@@ -70,6 +78,10 @@ class State:
         elif self.loaders.locale is not None:
             wanted = self.loaders.locale()
         return wanted if wanted in catalog.locales else catalog.site.default_locale
+
+
+def _on_a_page_of_ours() -> bool:
+    return has_request_context() and request.blueprint == BLUEPRINT
 
 
 def register(app: Flask, state: State) -> None:
@@ -95,17 +107,19 @@ def passing_apps() -> Iterator[None]:
 
 def state_of(app: Flask) -> State:
     """The state of an app. Raises ConsentKitError when init_app was not called."""
-    state = app.extensions.get(KEY)
-    if state is None:
+    try:
+        state: State = app.extensions[KEY]
+    except KeyError:
         raise ConsentKitError(
             f"consentkit is not initialised on app {app.name!r}: call consent.init_app(app)"
-        )
-    return cast(State, state)
+        ) from None
+    return state
 
 
 def current_state() -> State:
     """The state of the app in whose context we are. Raises ConsentKitError; RuntimeError outside of one."""
-    return state_of(this_app())
+    app = this_app()
+    return app.extensions.get(KEY) or state_of(app)
 
 
 def find_kit() -> ConsentKit | None:
