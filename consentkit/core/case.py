@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from consentkit.core.minors import is_guarded, is_minor
-from consentkit.core.terms import Status
+from consentkit.core.terms import DENIALS, Status
 from consentkit.core.view import Row, Rule, View
 
 INVITATION = "invitation:"
@@ -18,7 +18,19 @@ Minority = tuple[bool, bool]
 class Case:
     """What a step of the gate looks at."""
 
-    __slots__ = ("guarded", "guardians", "minor", "own", "own_needed", "rows", "rule", "view", "young")
+    __slots__ = (
+        "_grants",
+        "denials",
+        "guarded",
+        "guardians",
+        "minor",
+        "own",
+        "own_needed",
+        "rows",
+        "rule",
+        "view",
+        "young",
+    )
 
     def __init__(self, rule: Rule, view: View, age: Minority) -> None:
         self.rule, self.view = rule, view
@@ -27,12 +39,38 @@ class Case:
         self.own_needed = not self.guarded or view.place.ages.joint
         self.rows = about(view, rule.kind, rule.item)
         self.own = own_answer(self.rows)
+        self.denials = [r for r in self.rows if r.status in DENIALS]
         self.guardians = [r for r in self.rows if r.actor.startswith("guardian:") and r.grants]
+        self._grants: list[Row] | None = None
 
     @property
     def every_guardian(self) -> bool:
         """Whether each guardian who was invited has to agree, and not only one."""
         return self.view.minors is not None and self.view.minors.guardians == "all"
+
+    @property
+    def level(self) -> int:
+        """How well the guardian has to be verified: as the purpose demands, or the place."""
+        return max(self.rule.level, self.view.place.ages.verification.level)
+
+    @property
+    def grants(self) -> list[Row]:
+        """The grants on which a yes rests: the person's own, and the best guardian's or every guardian's."""
+        if self._grants is None:
+            found = [self.own] if self.own_needed and self.own is not None else []
+            if self.guarded and self.every_guardian:
+                found += self.guardians
+            elif self.guarded:
+                strong = [r for r in self.guardians if r.level >= self.level]
+                found.append(
+                    max(strong, key=lambda r: (not self.is_over(r), r.version >= self.rule.floor, r.order))
+                )
+            self._grants = found
+        return self._grants
+
+    def is_over(self, row: Row) -> bool:
+        """Whether a grant has expired."""
+        return row.expires_us is not None and row.expires_us <= self.view.now_us
 
     @property
     def invited(self) -> list[Row]:

@@ -110,10 +110,12 @@ def _restricted(case: Case) -> Outcome | None:
         last = max((r for r in said if r.item == item), key=order, default=None)
         if last is not None and last.status in (Status.RESTRICTED, Status.OBJECTED):
             return Reason.RESTRICTED, last, ()
+    if not case.denials:
+        return None
     statuses = _OBJECTED
     if case.rule.basis is not _CONSENT:
         statuses = against(case.rule.basis, case.rule.item in case.view.core)
-    objected = standing(case.rows, case.own, case.young, statuses)
+    objected = standing(case.denials, case.own, case.young, statuses)
     return (Reason.RESTRICTED, objected, ()) if objected is not None else None
 
 
@@ -158,7 +160,7 @@ def _other_basis(case: Case) -> Outcome | None:
 
 
 def _denied(case: Case) -> Outcome | None:
-    row = standing(case.rows, case.own, case.young, DENIED)
+    row = standing(case.denials, case.own, case.young, DENIED) if case.denials else None
     return (_denial(row), row, ()) if row is not None else None
 
 
@@ -182,19 +184,14 @@ def _guardian(case: Case) -> Outcome | None:
         return None
     invited = case.invited
     if not case.guardians or (invited and case.every_guardian):
-        if any(not _over(r, case) for r in invited):
+        if any(not case.is_over(r) for r in invited):
             return Reason.GUARDIAN_PENDING, None, ("guardian",)
         return Reason.GUARDIAN_REQUIRED, None, _age_first(case, "guardian")
     choose = min if case.every_guardian else max
     verified = choose(case.guardians, key=lambda r: r.level)
-    if verified.level < _level(case):
+    if verified.level < case.level:
         return Reason.GUARDIAN_ASSURANCE_TOO_LOW, verified, ("guardian",)
     return None
-
-
-def _level(case: Case) -> int:
-    """How well the guardian has to be verified: as the purpose demands, or the place."""
-    return max(case.rule.level, case.view.place.ages.verification.level)
 
 
 def _aged_out(case: Case) -> Outcome | None:
@@ -212,37 +209,22 @@ def _unanswered(case: Case) -> Outcome | None:
     return (Reason.REQUESTED if asked else Reason.NO_ANSWER), None, (case.rule.item,)
 
 
-def _grants(case: Case) -> list[Row]:
-    """The grants on which the answer rests: the person's own, and the best guardian's or every guardian's."""
-    found = [case.own] if case.own_needed and case.own is not None else []
-    if case.guarded and case.every_guardian:
-        found += case.guardians
-    elif case.guarded:
-        strong = [r for r in case.guardians if r.level >= _level(case)]
-        found.append(max(strong, key=lambda r: (not _over(r, case), r.version >= case.rule.floor, r.order)))
-    return found
-
-
-def _over(row: Row, case: Case) -> bool:
-    return row.expires_us is not None and row.expires_us <= case.view.now_us
-
-
 def _expired(case: Case) -> Outcome | None:
-    for row in _grants(case):
-        if _over(row, case):
+    for row in case.grants:
+        if case.is_over(row):
             return Reason.EXPIRED, row, (case.rule.item,)
     return None
 
 
 def _outdated(case: Case) -> Outcome | None:
-    for row in _grants(case):
+    for row in case.grants:
         if row.version < case.rule.floor:
             return Reason.OUTDATED, row, (case.rule.item,)
     return None
 
 
 def _granted(case: Case) -> Outcome | None:
-    grants = _grants(case)
+    grants = case.grants
     row = grants[0] if len(grants) == 1 else min(grants, key=lambda r: (r.expires_us is None, r.expires_us))
     return (_ACCEPTED if case.rule.kind is _POLICY else _GIVEN), row, ()
 
@@ -316,9 +298,9 @@ def decide(rules: Sequence[Rule], view: View) -> Decision:
     """
     if not rules:
         raise ValueError("nothing was asked")
-    if len(rules) == 1:
-        return decide_one(rules[0], view)
     age = age_of(view)
+    if len(rules) == 1:
+        return _decide(rules[0], view, age)
     answers = [_decide(rule, view, age) for rule in rules]
     return lowest([answer for answer in answers if not answer.allowed] or answers)
 

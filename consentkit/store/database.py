@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 PATIENCE_S = 5.0
 """How long a write is tried again on conflicts; a lock's own waiting (busy_timeout) comes on top."""
 _DEAD_AT_MOST = 64
+_DEAD_LEFT = range(_DEAD_AT_MOST, -1, -1)
 _READ, _WRITE = 0, 1
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 
@@ -60,7 +61,7 @@ class Database:
 
         A pooled connection that the server has closed meanwhile is replaced, and `work` runs again.
         """
-        for left in range(_DEAD_AT_MOST, -1, -1):
+        for left in _DEAD_LEFT:
             lease = self._lease(_READ)
             try:
                 return work(lease.tx) if isinstance(lease, KeptLease) else _read(lease, work)

@@ -12,7 +12,7 @@ from consentkit.store import sql
 from consentkit.store.clock import bucket_of_event
 from consentkit.store.database import Database, Tx
 from consentkit.store.keys import Keyed
-from consentkit.store.rows import event_of, facts_of, row_of
+from consentkit.store.rows import event_of, facts_of
 
 PAGE = 500
 FILTERS = ("item", "action", "kind", "actor", "scope")
@@ -60,9 +60,9 @@ class LedgerReader:
             rows = tx.run(sql.FIND_STATE, (bucket, tenant, self._keyed.hidden_subject(tenant, subject)))
         if not rows:
             return UNKNOWN_SUBJECT
-        key, *facts = rows[0][:5]
-        answers = tuple(row_of(row[5:]) for row in rows if row[5] is not None)
-        return SubjectState(bytes(key), facts_of(facts), answers)
+        first = rows[0]
+        answers = [Row(*row[5:]) for row in rows if row[5] is not None]
+        return SubjectState(bytes(first[0]), facts_of(first[1:5]), tuple(answers))
 
     def facts_since(self, tenant: str, subject: str) -> tuple[Facts, int | None]:
         """The facts in the subject's row, and since when they stand there; None: there are none."""
