@@ -66,7 +66,9 @@ class State:
 
     def page_locale(self) -> str:
         """The same for a page of ours at an address of the host: the host's language, else the browser's."""
-        return self.only_locale or self._locale(lambda: self.loaders.locale is None or request.blueprint == BLUEPRINT)
+        return self.only_locale or self._locale(
+            lambda: self.loaders.locale is None or request.blueprint == BLUEPRINT
+        )
 
     def _locale(self, ours: Callable[[], bool]) -> str:
         catalog = self.kit.catalog
