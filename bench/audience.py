@@ -20,7 +20,7 @@ from timing import line, plain, turns
 
 from consentkit.kit import Kit
 
-ROUNDS = 3
+ROUNDS = 5
 YES = """
         {row}.kind = '{kind}' AND {row}.item = '{item}' AND {row}.scope = '' AND {row}.actor = 'subject'
         AND {row}.status IN ('given', 'accepted') AND ({row}.expires_us IS NULL OR {row}.expires_us > :now)
