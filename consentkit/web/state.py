@@ -40,7 +40,7 @@ class Loaders:
 class State:
     """One app's consentkit. `embedded`: the ledger is the SQLite file in the instance folder.
 
-    `asks`: whether there is anything for a banner to ask.
+    `only_locale`: that of a site with no other one. `asks`: whether there is anything for a banner to ask.
     """
 
     kit: ConsentKit
