@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 from flask.cli import with_appcontext
-from sqlalchemy.dialects import postgresql, sqlite
 
 from consentkit.cli.checking import check_tables, is_published
 from consentkit.cli.printing import count, wrapped
@@ -77,9 +76,7 @@ def sql(dialect: str) -> None:
 
     For those who make tables by hand: run it in place of `upgrade`.
     """
-    for statement in schema.statements(
-        sqlite.dialect() if dialect == "sqlite" else postgresql.dialect()  # type: ignore[no-untyped-call]
-    ):
+    for statement in schema.statements(schema.DIALECTS[dialect]):
         click.echo(f"{statement};\n")
     click.echo(
         f"INSERT INTO {PREFIX}schema (version, applied_us)\n"

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 from sqlalchemy import Column, Connection, MetaData, Table, inspect
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, SchemaItem
 
 from consentkit.core.errors import ConsentKitError, SchemaOutdated
 from consentkit.store.tables import APPEND_ONLY, PREFIX, metadata
 
+DIALECTS: Mapping[str, Dialect] = {
+    "sqlite": sqlite.dialect(),
+    "postgresql": postgresql.dialect(),  # type: ignore[no-untyped-call]
+}
 _LISTED = f"SELECT 1 FROM {PREFIX}erasure e WHERE e.bucket = OLD.bucket AND e.event_id = OLD.event_id"
 _RAISE = (
     "RAISE EXCEPTION 'consentkit: % is append-only', TG_TABLE_NAME "
@@ -101,7 +107,7 @@ def upgrade(connection: Connection, now_us: int) -> tuple[int, ...]:
     check(have, newer_only=True)
     missing = tuple(number for number in STEPS if number > have)
     for number in missing:
-        for statement in STEPS[number](connection.dialect):
+        for statement in _written(number, connection.dialect.name):
             connection.exec_driver_sql(
                 statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
             )
@@ -110,6 +116,12 @@ def upgrade(connection: Connection, now_us: int) -> tuple[int, ...]:
             f"INSERT INTO {PREFIX}schema (version, applied_us) VALUES ({mark}, {mark})", (number, now_us)
         )
     return missing
+
+
+@cache
+def _written(number: int, dialect: str) -> tuple[str, ...]:
+    """A step's statements. Written once: a test suite makes a ledger for each test."""
+    return tuple(STEPS[number](DIALECTS[dialect]))
 
 
 def _refuse_foreign_tables(connection: Connection) -> None:
