@@ -13,6 +13,7 @@ from consentkit.core.criteria import Criteria
 from consentkit.core.crowds import Asked, crowds
 from consentkit.core.errors import ConsentKitError
 from consentkit.core.ids import check_subject, check_tenant
+from consentkit.core.rulebook import Rulebook
 from consentkit.kit_facts import placed
 from consentkit.kit_read import Answers
 from consentkit.runtime import Runtime
@@ -22,6 +23,8 @@ from consentkit.store.crowds import Question
 
 Ids = store.Ids
 _CHUNK = 500
+_KEPT_AT_MOST = 64
+"""Scopes are as many as there are comments or devices."""
 
 
 class Audiences(Answers):
@@ -36,7 +39,7 @@ class Audiences(Answers):
         column in the same database. Where somebody who was never asked is allowed it has to be given. The moment is
         that of execution. Raises UnknownPurpose, ConsentKitError, StoreUnavailable, ValueError.
         """
-        question, stranger = self._question(item, tenant, scope)
+        question, stranger = self._question(self._told(item, tenant, scope), item, tenant, scope)
         ids = None if among is None else self._ids(question, among)
         if ids is None and stranger is not None:
             raise ConsentKitError(
@@ -57,10 +60,10 @@ class Audiences(Answers):
         `subject`: the column that holds the id, such as `User.id`. The moment is that of execution. Raises
         UnknownPurpose, StoreUnavailable, ValueError.
         """
-        question, stranger = self._question(item, tenant, scope)
+        question, stranger, answer = self._answer(self._told(item, tenant, scope), item, tenant, scope)
         candidate = self._text(question, subject)
         unseen = self._unseen(question, stranger, candidate, sa.select(candidate))
-        return store.allowed(question, candidate, unseen)
+        return store.allowed(question, answer, candidate, unseen)
 
     def audience_ids(
         self, item: str, *, tenant: str | None = None, scope: str = "", among: Iterable[str] | None = None
@@ -89,12 +92,35 @@ class Audiences(Answers):
                 if self.answer(*asked, tenant=tenant, scope=scope, exceptions=False).allowed:
                     yield subject
 
-    def _question(self, item: str, tenant: str | None, scope: str) -> tuple[Question, Criteria | None]:
-        """What is asked; and what of those whom the ledger does not know, where they are allowed."""
-        runtime = self.runtime
+    def _told(self, item: str, tenant: str | None, scope: str) -> Rulebook:
+        """The rules to go by, after whoever listens has been told of the question."""
         check_tenant(tenant)
-        book, catalog = runtime.rules(), runtime.catalog
+        book = self.runtime.rules()
         tell(audience_read, self.sender, asked=item, tenant=tenant, scope=scope)
+        return book
+
+    def _answer(
+        self, book: Rulebook, item: str, tenant: str | None, scope: str
+    ) -> tuple[Question, Criteria | None, store.Answer]:
+        """The answer for any column. Kept with its rules: writing it takes longer than the database to give it."""
+        book.asked(item)
+        loaders = (self.facts.age is None, self.facts.jurisdiction is None)
+        key = ("allowed", item, tenant, scope, *loaders)
+        found = book.kept.get(key)
+        if found is None:
+            question, stranger = self._question(book, item, tenant, scope)
+            found = question, stranger, store.answer(question)
+            if len(book.kept) >= _KEPT_AT_MOST:
+                book.kept.clear()
+            book.kept[key] = found
+        question, stranger, answer = found
+        return question, stranger, answer
+
+    def _question(
+        self, book: Rulebook, item: str, tenant: str | None, scope: str
+    ) -> tuple[Question, Criteria | None]:
+        """What is asked; and what of those whom the ledger does not know, where they are allowed."""
+        runtime, catalog = self.runtime, self.runtime.catalog
         rules, minors = book.asked(item), self.facts.rules(catalog)
         default = None if tenant or self.facts.jurisdiction is not None else catalog.site.default_jurisdiction
         ask_age = self.facts.age is not None and not tenant

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from consentkit.core.catalog import Catalog, Policy, Purpose
 from consentkit.core.gate import Rule
@@ -15,7 +16,8 @@ from consentkit.core.terms import Assurance, Kind
 class Rulebook:
     """Rules by item key. Purposes and policies share one namespace, so a key names one rule.
 
-    `core`: keys of the purposes without which the service cannot run. `until_us`: when the rules change.
+    `core`: keys of the purposes without which the service cannot run. `until_us`: when the rules change. `kept`:
+    what others have made of these rules, and need not make again while they hold.
     """
 
     catalog: Catalog
@@ -24,6 +26,7 @@ class Rulebook:
     core: tuple[str, ...]
     since_us: int
     until_us: int | None
+    kept: dict[Hashable, Any] = field(default_factory=dict, compare=False)
     _asked: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
 
     def asked(self, key: str) -> tuple[Rule, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.sql.operators import custom_op
@@ -38,16 +38,30 @@ def audience(question: Question, among: Ids | None = None) -> Ids:
     return found[0] if len(found) == 1 else sa.select(sa.union_all(*found).subquery().c.subject)
 
 
-def allowed(question: Question, candidate: Text, unseen: Condition) -> Condition:
+class Answer(NamedTuple):
+    """The row of a subject, and as a condition on it whether the gate allows: the same whatever the ids are."""
+
+    subject: Any
+    condition: Condition
+
+
+def answer(question: Question) -> Answer:
+    """The gate's answer about a row."""
+    subject = _SUBJECT.alias()
+    found = [_meets(question, subject, *who) for who in sections(question.crowds).items()]
+    return Answer(subject, _plainly(sa.or_(sa.false(), *found)))
+
+
+def allowed(question: Question, answer: Answer, candidate: Text, unseen: Condition) -> Condition:
     """The condition that an id is allowed; `unseen`: what holds of one that the ledger does not know.
 
     A subquery for a value and not for existence: PostgreSQL would make a join of the other, and work everybody out
     for a page of twenty.
     """
-    subject = _SUBJECT.alias()
-    found = [_meets(question, subject, *who) for who in sections(question.crowds).items()]
-    known = sa.select(_plainly(sa.or_(sa.false(), *found))).where(*_row_of(subject, question, candidate))
-    one = known.correlate_except(subject).scalar_subquery()  # the id's table is that of the query around
+    known = sa.select(answer.condition).where(*_row_of(answer.subject, question, candidate))
+    one = known.correlate_except(
+        answer.subject
+    ).scalar_subquery()  # the id's table is that of the query around
     return sa.func.coalesce(one, unseen, type_=sa.Boolean)
 
 

@@ -352,6 +352,33 @@ class HostSuite(Suite):
         )
         assert self.logins(engine, inside) == ["ada", "cyd"]
 
+    def test_two_columns_of_one_statement(self, kit: Kit, engine: sa.Engine) -> None:
+        """What was written for one column is kept for the next."""
+        other = aliased(User)
+        pairs = sa.select(User.login + "-" + other.login).where(User.id < other.id)
+        one, two = kit.allowed("news", User.login), kit.allowed("news", other.login)
+        assert self.logins(engine, pairs.where(one, two)) == ["ada-cyd"]
+        assert self.logins(engine, pairs.where(one, ~two)) == ["ada-bob"]
+        inner = sa.select(other.login).where(two, other.id > User.id).correlate(User).exists()
+        assert self.logins(engine, sa.select(User.login).where(one, inner)) == ["ada"]
+
+    def test_one_thing_after_the_other(self, kit: Kit, engine: sa.Engine) -> None:
+        """Each scope and tenant has an answer of its own, and not all of them are kept."""
+        for number in range(70):
+            kit.allowed("quote", User.login, scope=f"c:{number}")
+        kit.give("ada", "quote", scope="c:1")
+        kit.give("bob", "quote", scope="c:2", tenant="shop")
+        asked: list[tuple[dict[str, str], list[str]]] = [
+            ({}, []),
+            ({"scope": "c:1"}, ["ada"]),
+            ({"scope": "c:2"}, []),
+            ({"scope": "c:2", "tenant": "shop"}, ["bob"]),
+        ]
+        for about, logins in asked:
+            query = sa.select(User.login).where(kit.allowed("quote", User.login, **about))
+            assert self.logins(engine, query) == logins
+        assert len(kit.runtime.rules().kept) <= 64
+
     def test_a_set(self, kit: Kit, engine: sa.Engine) -> None:
         query = sa.select(User.login).where(User.login.in_(kit.audience("news")), User.city == "Oslo")
         assert self.logins(engine, query) == ["cyd"]
@@ -427,6 +454,10 @@ class FactsSuite(Suite):
         assert kit.decide("u-2", "news").allowed
         assert audience(kit, "news") == ["u-1"]
         assert sorted(kit.audience_ids("news", among=["u-1", "u-2"])) == ["u-1", "u-2"]
+        ids = rows_of(kit, sa.Text, ["u-1", "u-2"]).c.id
+        for loader, found in ((kit.facts.age, ["u-1"]), (None, ["u-1", "u-2"]), (kit.facts.age, ["u-1"])):
+            kit.facts.age = loader
+            assert listed(kit, sa.select(ids).where(kit.allowed("news", ids))) == found
         kit.learn("u-2", age=Age(years=30))
         assert audience(kit, "news") == ["u-1", "u-2"]
 
@@ -536,7 +567,7 @@ class TestHostOnSqlite(OnSqlite, HostSuite):
         )
 
     def test_erased_ones_are_found_by_small_indexes(self, kit: Kit) -> None:
-        question, _ = kit._question("account", "", "")
+        question, _ = kit._question(kit.runtime.rules(), "account", "", "")
         plans = []
         with kit.runtime.database.engine.connect() as connection:
             for statement in (store.hidden(question), store.to_hide(question)):
