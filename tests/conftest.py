@@ -25,13 +25,8 @@ PARTS = {"browser": "browser_type", "pg": "pg_server"}  # and the fixture that a
 SKIP = {name for name in os.environ.get("CONSENTKIT_SKIP", "").split(",") if name}
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
-CHROMIUM_NAMES = (
-    "chromium-headless-shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome-stable",
-    "google-chrome",
-)
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+HEADLESS_SHELL = "chromium-headless-shell"
 CHROMIUM_ON_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 CHROMIUM_FLAGS = [
     "--disable-background-networking",
@@ -85,11 +80,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 # ---------------------------------------------------------------- browser
 
 
-def chromium() -> str | None:
-    """The browser to drive; none: the one that playwright downloads, where it does."""
+def chromium(*, whole: bool = False) -> str | None:
+    """The browser to drive; none: the one that playwright downloads, where it does.
+
+    `whole`: not the one without windows, which is twice as fast, but keeps no page for the way back and connects to
+    nobody ahead of time.
+    """
     if chosen := os.environ.get("CONSENTKIT_CHROMIUM"):
         return chosen
-    found = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    names = CHROMIUM_NAMES if whole else (HEADLESS_SHELL, *CHROMIUM_NAMES)
+    found = next(filter(None, map(shutil.which, names)), None)
     return found or (CHROMIUM_ON_MACOS if Path(CHROMIUM_ON_MACOS).exists() else None)
 
 
@@ -110,6 +110,16 @@ def browser_type_launch_args(
         if path := chromium():
             arguments["executable_path"] = path
     return arguments
+
+
+@pytest.fixture
+def whole_browser_launch_args(
+    browser_type_launch_args: dict[str, Any],
+    browser_name: str,
+) -> dict[str, Any]:
+    """The same for what only the whole browser does."""
+    path = chromium(whole=True) if browser_name == "chromium" else None
+    return browser_type_launch_args | ({"executable_path": path} if path else {})
 
 
 def _read_whole(app: WSGIApplication) -> WSGIApplication:

@@ -349,7 +349,7 @@ def test_no_name_is_looked_up_and_no_connection_made_before_a_yes(
     url: str,
     tmp_path: Path,
     browser_type: BrowserType,
-    browser_type_launch_args: dict[str, Any],
+    whole_browser_launch_args: dict[str, Any],
     allowed: bool,
 ) -> None:
     """By the vendor's socket, and by the browser's own log of names that it has resolved."""
@@ -363,7 +363,10 @@ def test_no_name_is_looked_up_and_no_connection_made_before_a_yes(
             return render_template_string(template, page=page, locale="en", private=False)
 
         flags = ["--host-resolver-rules=MAP vendor.example 127.0.0.1", f"--log-net-log={log}"]
-        arguments = {**browser_type_launch_args, "args": [*browser_type_launch_args.get("args", []), *flags]}
+        arguments = {
+            **whole_browser_launch_args,
+            "args": [*whole_browser_launch_args.get("args", []), *flags],
+        }
         # Only a profile that is kept: Chromium ignores hints in private windows.
         browser = browser_type.launch_persistent_context(tmp_path / "profile", **arguments)
         page = browser.new_page()

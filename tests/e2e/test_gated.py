@@ -188,11 +188,11 @@ def test_consent_mode_has_one_default_and_one_update(visit: Visit) -> None:
 
 
 def test_a_page_from_the_back_forward_cache_knows_the_new_answer(
-    browser_type: BrowserType, browser_type_launch_args: dict[str, Any], url: str
+    browser_type: BrowserType, whole_browser_launch_args: dict[str, Any], url: str
 ) -> None:
     """Playwright switches the cache off by default."""
     browser = browser_type.launch(
-        **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
+        **whole_browser_launch_args, ignore_default_args=["--disable-back-forward-cache"]
     )
     page = browser.new_page()
     page.goto(url + "/")
