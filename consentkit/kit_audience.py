@@ -106,15 +106,14 @@ class Audiences(Answers):
         book.asked(item)
         loaders = (self.facts.age is None, self.facts.jurisdiction is None)
         key = ("allowed", item, tenant, scope, *loaders)
-        found = book.kept.get(key)
+        found: tuple[Question, Criteria | None, store.Answer] | None = book.kept.get(key)
         if found is None:
             question, stranger = self._question(book, item, tenant, scope)
             found = question, stranger, store.answer(question)
             if len(book.kept) >= _KEPT_AT_MOST:
                 book.kept.clear()
             book.kept[key] = found
-        question, stranger, answer = found
-        return question, stranger, answer
+        return found
 
     def _question(
         self, book: Rulebook, item: str, tenant: str | None, scope: str

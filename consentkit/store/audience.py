@@ -58,10 +58,9 @@ def allowed(question: Question, answer: Answer, candidate: Text, unseen: Conditi
     A subquery for a value and not for existence: PostgreSQL would make a join of the other, and work everybody out
     for a page of twenty.
     """
-    known = sa.select(answer.condition).where(*_row_of(answer.subject, question, candidate))
-    one = known.correlate_except(
-        answer.subject
-    ).scalar_subquery()  # the id's table is that of the query around
+    subject, condition = answer
+    known = sa.select(condition).where(*_row_of(subject, question, candidate))
+    one = known.correlate_except(subject).scalar_subquery()  # the id's table is that of the query around
     return sa.func.coalesce(one, unseen, type_=sa.Boolean)
 
 
