@@ -49,6 +49,8 @@ TABLE: list[tuple[str, tuple[Row, ...], MinorRules, Reason]] = [
     ("all: an invitation that names nobody", (row("requested", "invitation"), yes(1)), ALL, Reason.GIVEN),
     ("all: one was verified too weakly", (yes(1), yes(2, level=0)), ALL, Reason.GUARDIAN_ASSURANCE_TOO_LOW),
     ("any: one was verified too weakly", (yes(1), yes(2, level=0)), ANY, Reason.GIVEN),
+    ("any: only the weak one still holds", (yes(1, expires_us=NOW), yes(2, level=0)), ANY, Reason.EXPIRED),
+    ("any: only the weak one is up to date", (yes(1, version=2), yes(2, level=0)), ANY, Reason.OUTDATED),
     ("all: one is over", (yes(1), yes(2, expires_us=NOW)), ALL, Reason.EXPIRED),
     ("all: one is outdated", (yes(1), yes(2, version=2)), ALL, Reason.OUTDATED),
     ("all: one took it back", (yes(1), row("revoked", "guardian:2")), ALL, Reason.GUARDIAN_REVOKED),

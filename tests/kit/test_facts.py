@@ -43,6 +43,11 @@ class FactSuite(Suite):
     def test_what_is_no_event_id_is_no_event(self, kit: Kit, event_id: str) -> None:
         assert kit.ledger.event(event_id) is None
 
+    def test_somebody_who_has_not_answered_has_no_answers(self, kit: Kit) -> None:
+        kit.learn("u-1", jurisdiction="DE")
+        state = kit.runtime.reader.state("", "u-1")
+        assert (state.facts.jurisdiction, state.rows) == ("DE", ())
+
 
 class PlaceSuite(Suite):
     """Rules of a place, from the age to the decision."""

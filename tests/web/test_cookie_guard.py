@@ -20,6 +20,7 @@ from consentkit.core.catalog_rules import build
 from consentkit.core.errors import StoreUnavailable
 from consentkit.store.database import Database
 from consentkit.web import cookie_guard, once
+from consentkit.web.caching import vary_by
 from consentkit.web.cookie_guard import purposes_of
 from consentkit.web.set_cookie import OURS, parse
 from tests.web.conftest import make_app, make_kit
@@ -298,6 +299,18 @@ def test_a_response_that_was_decided_for_one_person_is_kept_from_shared_caches(
             "Cookie",
         }
         assert not ELSEWHERE.intersection(response.headers.keys())
+
+
+def test_every_header_that_was_asked_is_named_once(app_with: GuardedApp) -> None:
+    app = app_with()
+
+    @app.get("/asked")
+    def asked() -> str:
+        for header in ("Cookie", "Sec-GPC", "Cookie"):
+            vary_by(header)
+        return "page"
+
+    assert app.test_client().get("/asked").headers.getlist("Vary") == ["Cookie, Sec-GPC"]
 
 
 def test_a_response_without_declared_cookies_is_left_as_it_is(app_with: GuardedApp) -> None:

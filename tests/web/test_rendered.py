@@ -96,6 +96,21 @@ def test_the_path_of_the_app_is_that_of_the_request(app: Flask, name: str) -> No
             assert markup.consent_link().startswith(f'<a href="{path}/consent?locale=en"')
 
 
+def test_the_scheme_names_the_visitors_cookie(app: Flask) -> None:
+    """Over https the name has a prefix (RFC 6265bis, 4.1.3), and the banner lists it."""
+    for base_url, listed in (("http://localhost", False), ("https://localhost", True)) * 2:
+        with app.test_request_context("/", base_url=base_url):
+            assert ("__Host-" in markup.consent_banner()) is listed
+
+
+def test_a_banner_for_what_stands_apart_alone(tmp_path: Path) -> None:
+    app = Flask("host", instance_path=str(tmp_path))
+    app.config["TESTING"] = True
+    ConsentKit(app, purposes=[Purpose("news", title="News")])
+    with app.test_request_context("/"):
+        assert "News" in markup.consent_banner()
+
+
 def test_paths_that_a_client_makes_up_take_no_memory(app: Flask) -> None:
     for number in range(_KEPT_AT_MOST + 50):
         with app.test_request_context("/", environ_overrides={"SCRIPT_NAME": f"/{number}"}):
